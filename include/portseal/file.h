@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * file -- reads whole small files, and writes files that appear whole or not at all.
+ */
+#ifndef PORTSEAL_FILE_H
+#define PORTSEAL_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "portseal/buf.h"
+#include "portseal/err.h"
+
+/* Appends the whole file to `out` plus one NUL that buf_len does not count (mbedTLS wants it behind PEM).
+ * PS_E_LIMIT when it is larger than max; the cause names the path and what is wrong with it. */
+enum ps_err file_read(const char *path, size_t max, struct buf *out, struct ps_cause *cause) PS_MUST_CHECK;
+
+enum file_overwrite { FILE_KEEP_EXISTING, FILE_REPLACE };
+
+/* Writes a temporary file of exactly `mode` in the same directory (O_EXCL, umask-proof, mode right before the first
+ * byte), fsyncs it, puts it in place (link for FILE_KEEP_EXISTING: an existing file is PS_E_CONFIG and stays; rename
+ * for FILE_REPLACE), fsyncs the directory. A failure leaves neither a temporary nor a partial file. */
+enum ps_err file_write(const char *path, const void *bytes, size_t len, mode_t mode, enum file_overwrite overwrite,
+                       struct ps_cause *cause) PS_MUST_CHECK;
+
+/* PS_E_CONFIG with mode and owner named when group or others may read or write the file, or when its owner is
+ * neither root nor the effective user. */
+enum ps_err file_check_private(const char *path, struct ps_cause *cause) PS_MUST_CHECK;
+
+/* Writes base/path to out when `path` is relative (base is the directory of the configuration file), else path. */
+enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size_t out_cap) PS_MUST_CHECK;
+
+/* All of it, however often write(2) is interrupted or short. */
+enum ps_err file_write_all(int fd, const void *bytes, size_t len) PS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net -- sockets with the options Portseal always wants: close-on-exec, non-blocking, TCP_NODELAY, keepalive.
+ */
+#ifndef PORTSEAL_NET_H
+#define PORTSEAL_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "portseal/address.h"
+#include "portseal/err.h"
+
+#define NET_LISTEN_MAX 16
+
+/* Opens every socket the address stands for (":8443" is one dual-stack v6 socket where the host has IPv6, else v4;
+ * a name may stand for several; resolved here, blocking, at start only). SO_REUSEADDR; a stale unix socket file that
+ * nobody listens on is removed, a live one is an error. The cause says which address, why and what to do:
+ * "listen :8443: address already in use (is another relay running?)". Closes all again on failure. */
+enum ps_err net_listen(const struct address *address, int fds[static NET_LISTEN_MAX], size_t *n_fds,
+                       struct ps_cause *cause) PS_MUST_CHECK;
+
+/* accept4 with CLOEXEC|NONBLOCK. PS_E_AGAIN: nobody waits (or the one who did is gone already). PS_E_LIMIT: no
+ * descriptors or memory: the caller pauses accepting for a while. */
+enum ps_err net_accept(int listen_fd, int *fd, struct sockaddr_storage *peer, socklen_t *peer_len) PS_MUST_CHECK;
+
+/* Starts a non-blocking connect; PS_OK also while it is under way (then wait for writability and call
+ * net_connect_result). *fd is the caller's. */
+enum ps_err net_connect(const struct sockaddr *to, socklen_t to_len, int *fd, struct ps_cause *cause) PS_MUST_CHECK;
+enum ps_err net_connect_result(int fd, struct ps_cause *cause) PS_MUST_CHECK;
+
+/* TCP_NODELAY, SO_KEEPALIVE (idle 60 s, 6 probes of 10 s) and TCP_USER_TIMEOUT 120 s; nothing on other sockets. */
+void net_tune(int fd);
+
+/* Makes the next close() of a TCP socket send a reset instead of a FIN. */
+void net_arm_reset(int fd);
+
+/* Raises the soft limit of open files to the hard one; returns what is now allowed. */
+uint64_t net_raise_nofile(void);
+
+/* Every byte of a source that one person holds: the IPv4 address or the IPv6 /64 (v4-mapped counts as IPv4);
+ * a unix peer is the all-zero source. */
+struct net_source {
+	uint8_t bytes[9]; /* family tag and 4 or 8 bytes, the rest zero */
+};
+struct net_source net_source_of(const struct sockaddr *peer);
+
+#endif
