@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tls_stream -- both directions of a TLS 1.3 connection after its handshake (RFC 8446, sections 4.6, 5 and 6).
+ *
+ * Turns bytes of the socket into bytes of the application and back; answers KeyUpdate, skips NewSessionTicket,
+ * tells alerts and close_notify apart from a cut. Does no I/O: the caller reads, writes and waits.
+ *
+ * Owns:   the keys of both directions and what was learnt about each direction's end.
+ * Never:  allocates per record, holds payload (an idle stream owns no buffer), blocks, or logs.
+ */
+#ifndef PORTSEAL_TLS_STREAM_H
+#define PORTSEAL_TLS_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "portseal/alert.h"
+#include "portseal/buf.h"
+#include "portseal/err.h"
+#include "portseal/suite.h"
+
+struct tls_stream;
+
+enum tls_role { TLS_CLIENT, TLS_SERVER };
+
+/* Copies the secrets. Both directions start at record 0: no ticket was sent. */
+enum ps_err tls_stream_new(enum tls_role role, const struct traffic_secrets *secrets, struct tls_stream **stream)
+	PS_MUST_CHECK;
+void tls_stream_free(struct tls_stream *stream);
+
+/* What one call of tls_stream_open made of its input. */
+struct tls_opened {
+	size_t consumed;  /* bytes of the input that are done with; the rest is a record not yet whole */
+	size_t n_spans;   /* payload spans filled, pointing into the input */
+	size_t payload;   /* bytes in all spans together */
+	bool more;        /* stopped because the spans were full: call again with the rest */
+};
+
+/* Opens the whole records of bytes[0..len) in place and describes their payload, in order, in at most max_spans spans
+ * (adjacent spans are not merged). What must be answered (KeyUpdate) is sealed behind `reply`; send it.
+ *
+ *   PS_OK        go on (also when nothing was whole)
+ *   PS_E_CLOSED  close_notify came: the payload before it is in the spans, nothing follows in this direction
+ *   PS_E_IO      the peer sent a fatal alert: tls_stream_peer_alert() names it
+ *   PS_E_PROTO   the peer broke the protocol: the right alert is sealed behind `reply` already; send it, then close
+ *   PS_E_NOMEM
+ * In all cases *opened is valid and its payload is genuine and may be delivered. */
+enum ps_err tls_stream_open(struct tls_stream *stream, uint8_t *bytes, size_t len, struct iovec *spans,
+                            size_t max_spans, struct tls_opened *opened, struct buf *reply) PS_MUST_CHECK;
+
+/* Seals payload behind `out` as as many records as it takes, updating the key in time. PS_E_CLOSED after
+ * tls_stream_close or tls_stream_fail. */
+enum ps_err tls_stream_seal(struct tls_stream *stream, const uint8_t *payload, size_t len, struct buf *out)
+	PS_MUST_CHECK;
+
+/* Bytes that tls_stream_seal appends at most for `len` bytes of payload. */
+size_t tls_stream_sealed_max(size_t len);
+
+/* close_notify: this direction is finished, the other goes on. A second call adds nothing. */
+enum ps_err tls_stream_close(struct tls_stream *stream, struct buf *out) PS_MUST_CHECK;
+
+/* A fatal alert: nothing can be sealed afterwards. Adds nothing when this direction has ended already. */
+enum ps_err tls_stream_fail(struct tls_stream *stream, enum alert alert, struct buf *out) PS_MUST_CHECK;
+
+/* Updates the sending key now and asks the peer to update too when `request` is set (section 4.6.3). */
+enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struct buf *out) PS_MUST_CHECK;
+
+/* The peer's fatal alert, or ALERT_NONE. */
+uint8_t tls_stream_peer_alert(const struct tls_stream *stream);
+
+/* True once close_notify came. */
+bool tls_stream_peer_closed(const struct tls_stream *stream);
+
+const struct suite *tls_stream_suite(const struct tls_stream *stream);
+
+#endif
