@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * judge -- the one place that decides who a peer is and what it may reach. There is no path around it.
+ *
+ * Judges what a peer presented: chain, dates, purpose, revocation, names; then its right to a service. Pure: the same
+ * input and time give the same verdict, online and offline. mbedTLS's own verdict is one input, and too permissive
+ * a one: whatever it would let through wrongly is refused here.
+ */
+#ifndef PORTSEAL_JUDGE_H
+#define PORTSEAL_JUDGE_H
+
+#include <stdint.h>
+
+#include "portseal/access.h"
+#include "portseal/credentials.h"
+#include "portseal/err.h"
+#include "portseal/identity.h"
+#include "portseal/refusal.h"
+#include "portseal/trust.h"
+
+struct verdict {
+	enum refusal refusal;   /* REFUSAL_NONE: may enter */
+	struct ps_cause detail; /* the particulars for the log: "expired on 2026-03-01, issuer CN=..." */
+	int rule;               /* index of the rule that allowed, or -1 */
+};
+
+/* Judges the presented chain (leaf first, ->next the rest; NULL: none presented) for `purpose` at time `now`.
+ * *identity is set to what the leaf says whenever it could be read, also for a refused one (so that the log can name
+ * it), else NULL; the caller's to free. */
+void judge_chain(struct trust *trust, enum peer_purpose purpose, struct mbedtls_x509_crt *chain, int64_t now,
+                 struct verdict *verdict, struct identity **identity);
+
+/* May this identity, whose chain was accepted, reach the service with these rules? */
+void judge_access(const struct access_list *allow, const struct identity *identity, struct verdict *verdict);
+
+/* Is `name` (DNS name or IP address as text) one the certificate was issued for (RFC 9525: SAN only, one leftmost
+ * wildcard label, no CN)? Sets REFUSAL_WRONG_NAME with the names it does have. */
+void judge_name(const struct identity *identity, const char *name, struct verdict *verdict);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trust -- whom we believe: the trust anchors, and the revocation lists of their authorities.
+ *
+ * A CRL's serials are kept sorted, so that 100,000 entries cost a binary search.
+ */
+#ifndef PORTSEAL_TRUST_H
+#define PORTSEAL_TRUST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "portseal/err.h"
+
+struct mbedtls_x509_crt;
+struct trust;
+
+/* Loads the anchors (PEM with one or several, or DER) and, where crl_path is not NULL, the CRLs (PEM with several, or
+ * DER). Every certificate must parse; each must be a CA; a CRL must be signed by one of the anchors or by an
+ * intermediate seen later (then it is verified when used). With a CRL path set, revocation is required for every
+ * issuer in a chain. */
+enum ps_err trust_load(const char *ca_path, const char *crl_path, struct trust **trust, struct ps_cause *cause)
+	PS_MUST_CHECK;
+void trust_free(struct trust *trust);
+
+struct mbedtls_x509_crt *trust_anchors(struct trust *trust);
+size_t trust_n_anchors(const struct trust *trust);
+
+enum crl_state {
+	CRL_NOT_CONFIGURED, /* no CRL path: revocation is not asked */
+	CRL_GOOD,
+	CRL_REVOKED,
+	CRL_EXPIRED, /* the newest CRL of that issuer is past its nextUpdate */
+	CRL_MISSING, /* none of that issuer (or none with a good signature) */
+};
+
+/* Was `certificate` revoked by `issuer` (whose signature the CRL must bear), as of `now`? Of several CRLs of one issuer
+ * the newest thisUpdate counts. `detail` receives the issuer and the date for the log. */
+enum crl_state trust_revocation(struct trust *trust, const struct mbedtls_x509_crt *certificate,
+                                struct mbedtls_x509_crt *issuer, int64_t now, struct ps_cause *detail);
+
+#endif
