@@ -46,4 +46,8 @@ enum ps_err ps_cause_set(struct ps_cause *cause, enum ps_err err, const char *fo
 enum ps_err ps_cause_prefix(struct ps_cause *cause, enum ps_err err, const char *format, ...)
 	PS_PRINTF(3, 4);
 
+/* Sets "what: why", `why` being the system's words for the errno value `number`, in lower case; returns `err`. */
+enum ps_err ps_cause_errno(struct ps_cause *cause, enum ps_err err, int number, const char *format, ...)
+	PS_PRINTF(4, 5);
+
 #endif
