@@ -29,7 +29,7 @@ static inline size_t buf_len(const struct buf *buf)
 
 static inline uint8_t *buf_front(const struct buf *buf)
 {
-	return buf->data + buf->start;
+	return buf->data == NULL ? NULL : buf->data + buf->start;
 }
 
 static inline size_t buf_room(const struct buf *buf)
