@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * handover -- what a gatekeeper passes to a worker with a socket whose handshake is done, and (sender) what a worker asks
+ * a gatekeeper to dial. Travels over a slot's channel; both ends are the same executable.
+ *
+ * Never:  carries a certificate's private key. Whoever holds a struct handover wipes its secrets after use.
+ */
+#ifndef PORTSEAL_HANDOVER_H
+#define PORTSEAL_HANDOVER_H
+
+#include <stdint.h>
+
+#include "portseal/address.h"
+#include "portseal/err.h"
+#include "portseal/identity.h"
+#include "portseal/refusal.h"
+#include "portseal/suite.h"
+
+enum handover_type {
+	HANDOVER_CONNECTION = 100, /* gatekeeper to worker: struct handover and the socket */
+	HANDOVER_DIAL,             /* sender's worker to any gatekeeper: struct handover_dial */
+	HANDOVER_DIAL_FAILED,      /* sender's gatekeeper to the worker: struct handover_dial_failed */
+};
+
+struct handover {
+	uint64_t conn;               /* the connection's id in the log; sender: the id of the worker's request */
+	uint64_t started_ms;         /* CLOCK_MONOTONIC when it was accepted (or dialled) */
+	uint32_t service;            /* index in the configuration (relay: services, sender: tunnels) */
+	struct traffic_secrets secrets;
+	uint8_t client_pin[IDENTITY_PIN_LEN];
+	int64_t not_after;           /* of the peer's certificate */
+	char peer[ADDRESS_TEXT_MAX]; /* as text for the log */
+	char client[IDENTITY_LABEL_MAX];
+};
+
+struct handover_dial {
+	uint64_t conn;
+	uint32_t tunnel;
+};
+
+struct handover_dial_failed {
+	uint64_t conn;
+	uint32_t exit_code;          /* of the contract: 3 to 8 */
+	uint32_t refusal;            /* enum refusal, REFUSAL_NONE when it was not about identity */
+	char text[PS_CAUSE_MAX];
+};
+
+/* Sends over a slot's channel with the socket; wipes nothing of the caller's. */
+enum ps_err handover_send(int slot, const struct handover *handover, int fd) PS_MUST_CHECK;
+
+/* Any message of a slot's channel, checked: lengths, NUL-terminated strings, known suite. *fd is the caller's, -1 if none.
+ * PS_E_AGAIN, PS_E_CLOSED, PS_E_PROTO (message dropped, descriptor closed). */
+struct handover_message {
+	enum handover_type type;
+	int fd;
+	union {
+		struct handover connection;
+		struct handover_dial dial;
+		struct handover_dial_failed failed;
+	} body;
+};
+enum ps_err handover_receive(int slot, struct handover_message *message) PS_MUST_CHECK;
+
+enum ps_err handover_send_dial(int slot, const struct handover_dial *dial) PS_MUST_CHECK;
+enum ps_err handover_send_dial_failed(int slot, const struct handover_dial_failed *failed) PS_MUST_CHECK;
+
+#endif

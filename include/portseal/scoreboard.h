@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scoreboard -- how many connections live, in memory that all roles share; survives the death of any of them.
+ *
+ * A connection is "queued" from hand-over until a worker takes it, then "live" in that worker's slot until it ends.
+ * When a worker dies the supervisor clears its slot. With a limit per client, connections are also counted by client
+ * key (its SPKI pin) in a fixed table under a robust process-shared mutex.
+ *
+ * Never:  holds a name or key material; a broken worker can falsify counts, nothing else.
+ */
+#ifndef PORTSEAL_SCOREBOARD_H
+#define PORTSEAL_SCOREBOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "portseal/err.h"
+
+#define SCOREBOARD_SLOTS 64
+#define SCOREBOARD_KEY_LEN 32
+
+struct scoreboard;
+
+struct scoreboard_config {
+	uint64_t connections;            /* at most so many queued and live together */
+	uint64_t connections_per_client; /* 0: not counted */
+};
+
+/* Maps shared anonymous memory: create before the first fork. */
+enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreboard **board) PS_MUST_CHECK;
+void scoreboard_free(struct scoreboard *board); /* this process's mapping */
+
+enum scoreboard_answer { SCOREBOARD_ADMITTED, SCOREBOARD_FULL, SCOREBOARD_CLIENT_FULL };
+
+/* gatekeeper: counts the connection as queued for the slot when both limits allow. */
+enum scoreboard_answer scoreboard_admit(struct scoreboard *board, unsigned slot,
+                                        const uint8_t client[static SCOREBOARD_KEY_LEN]);
+/* gatekeeper: it could not be handed over after all. */
+void scoreboard_withdraw(struct scoreboard *board, unsigned slot, const uint8_t client[static SCOREBOARD_KEY_LEN]);
+/* worker: queued -> live. */
+void scoreboard_take(struct scoreboard *board, unsigned slot, const uint8_t client[static SCOREBOARD_KEY_LEN]);
+/* worker: it ended. */
+void scoreboard_leave(struct scoreboard *board, unsigned slot, const uint8_t client[static SCOREBOARD_KEY_LEN]);
+/* supervisor: the slot's worker died; returns how many were live in it. */
+uint64_t scoreboard_clear_slot(struct scoreboard *board, unsigned slot);
+
+uint64_t scoreboard_live(const struct scoreboard *board, unsigned slot);
+uint64_t scoreboard_total(const struct scoreboard *board); /* queued and live, all slots */
+
+#endif

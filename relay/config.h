@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config -- what a relay's configuration file says, checked and ready to use.
+ *
+ * Owns:   everything the struct points to, until config_free. Loading touches no network and reads no key.
+ */
+#ifndef PORTSEAL_RELAY_CONFIG_H
+#define PORTSEAL_RELAY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "portseal/access.h"
+#include "portseal/address.h"
+#include "portseal/conf.h"
+#include "portseal/err.h"
+#include "portseal/log.h"
+
+#define CONFIG_NO_SERVICE (-1)
+
+struct relay_service {
+	const char *name;           /* letters, digits, "-", "_", "."; at most 63 */
+	struct address target;
+	bool exposed;               /* the operator accepts plaintext to a target on another host */
+	struct conf_strings sni;    /* lower case */
+	struct conf_strings alpn;
+	struct conf_list rules;     /* of struct access_rule */
+	struct access_list allow;   /* the same, for judge_access */
+	unsigned line;
+};
+
+struct relay_listener {
+	struct address address;
+	const char *service_name;   /* NULL: any */
+	int service;                /* index, or CONFIG_NO_SERVICE */
+	unsigned line;
+};
+
+struct relay_config {
+	struct conf *conf;
+	char path[1024];
+	struct conf_list listeners_list; /* of struct relay_listener */
+	struct conf_list services_list;  /* of struct relay_service */
+	struct {
+		const char *certificate;
+		const char *key;
+		const char *client_ca;
+		const char *crl;            /* NULL: revocation is not asked */
+	} tls;
+	struct {
+		uint64_t handshakes;             /* at once, all gatekeepers together */
+		uint64_t handshakes_per_source;
+		uint64_t waiting;                /* connections whose ClientHello is not whole yet */
+		uint64_t connections;
+		uint64_t connections_per_client; /* 0: no limit */
+	} limits;
+	struct {
+		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms, message_ms;
+	} timeouts;
+	struct {
+		enum log_level level;
+		enum log_format format;
+	} log;
+	struct {
+		uint64_t gatekeepers, workers;   /* 0 in the file's absence: one for each core */
+	} processes;
+};
+
+static inline struct relay_service *config_services(const struct relay_config *config)
+{
+	return config->services_list.at;
+}
+
+static inline struct relay_listener *config_listeners(const struct relay_config *config)
+{
+	return config->listeners_list.at;
+}
+
+/* Reads and checks the whole file: syntax, ranges, names unique, listeners' services exist, rules meant as they stand,
+ * targets loopback or exposed. The cause is one line that starts with FILE:LINE. */
+enum ps_err config_load(const char *path, struct relay_config **config, struct ps_cause *cause) PS_MUST_CHECK;
+void config_free(struct relay_config *config);
+
+#endif

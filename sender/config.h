@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config -- what a sender is told: by its configuration file, by options, or by both (options win).
+ *
+ * Owns:   everything the struct points to, until config_free. Loading touches no network and reads no key.
+ */
+#ifndef PORTSEAL_SENDER_CONFIG_H
+#define PORTSEAL_SENDER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "portseal/address.h"
+#include "portseal/conf.h"
+#include "portseal/err.h"
+#include "portseal/log.h"
+
+struct sender_relay {
+	const char *address_text;
+	struct address address;
+	const char *server_name; /* what its certificate must be issued for; default: the address's host */
+};
+
+struct sender_tunnel {
+	struct address listen;
+	const char *service;     /* NULL: no ALPN is sent */
+	bool exposed;            /* the operator accepts plaintext from other hosts */
+	unsigned line;
+};
+
+enum sender_protocol { SENDER_PROTOCOL_AUTO, SENDER_PROTOCOL_TLS };
+
+struct sender_config {
+	struct conf *conf;
+	struct conf_list relays_list;  /* of struct sender_relay; exactly one */
+	struct conf_list tunnels_list; /* of struct sender_tunnel */
+	struct {
+		const char *certificate;
+		const char *key;
+		const char *relay_ca;
+	} tls;
+	enum sender_protocol protocol;
+	const char *service;           /* of send: --service or the file's `service` */
+	struct {
+		uint64_t connect_ms, handshake_ms, idle_ms, drain_ms;
+	} timeouts;
+	struct {
+		enum log_level level;
+		enum log_format format;
+	} log;
+	struct {
+		uint64_t gatekeepers, workers;
+	} processes;
+};
+
+static inline struct sender_relay *config_relay(const struct sender_config *config)
+{
+	return config->relays_list.at;
+}
+
+static inline struct sender_tunnel *config_tunnels(const struct sender_config *config)
+{
+	return config->tunnels_list.at;
+}
+
+/* What the command line said; NULL where it said nothing. */
+struct config_options {
+	const char *file;
+	const char *relay;
+	const char *server_name;
+	const char *certificate;
+	const char *key;
+	const char *relay_ca;
+	const char *service;
+	const char *listen; /* tunnel */
+	const char *timeout;
+};
+
+/* Either from `file`, from the options alone, or both. Says what is missing by its option's name. */
+enum ps_err config_load(const struct config_options *options, bool needs_tunnels, struct sender_config **config,
+                        struct ps_cause *cause) PS_MUST_CHECK;
+void config_free(struct sender_config *config);
+
+#endif
