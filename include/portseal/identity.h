@@ -17,7 +17,7 @@ enum identity_kind { IDENTITY_CN, IDENTITY_OU, IDENTITY_DNS, IDENTITY_URI, IDENT
 struct identity_name {
 	enum identity_kind kind;
 	size_t len;
-	const char *value; /* NUL-terminated copy of len bytes; an IP as text */
+	char *value; /* NUL-terminated copy of len bytes; an IP as text */
 };
 
 #define IDENTITY_PIN_LEN 32
@@ -45,7 +45,8 @@ void identity_free(struct identity *identity);
 /* "CN", "OU", "DNS", "URI", "IP", "email" */
 const char *identity_kind_name(enum identity_kind kind);
 
-/* The one name a log line shows: the CN, else the first URI, DNS, email or IP, else the serial in hexadecimal. */
+/* The one name a log line shows: the CN, else the first URI, DNS, email or IP, else the serial in hexadecimal.
+ * Text of the peer: free of control bytes, but whoever prints it escapes it. */
 void identity_label(const struct identity *identity, char out[static IDENTITY_LABEL_MAX]);
 
 #endif
