@@ -13,7 +13,8 @@
 #include "portseal/err.h"
 
 /* Appends the whole file to `out` plus one NUL that buf_len does not count (mbedTLS wants it behind PEM).
- * PS_E_LIMIT when it is larger than max; the cause names the path and what is wrong with it. */
+ * PS_E_LIMIT when it is larger than max. A failure leaves `out` with what it held before; the cause names the path
+ * and what is wrong with it. */
 enum ps_err file_read(const char *path, size_t max, struct buf *out, struct ps_cause *cause) PS_MUST_CHECK;
 
 enum file_overwrite { FILE_KEEP_EXISTING, FILE_REPLACE };
@@ -28,10 +29,11 @@ enum ps_err file_write(const char *path, const void *bytes, size_t len, mode_t m
  * neither root nor the effective user. */
 enum ps_err file_check_private(const char *path, struct ps_cause *cause) PS_MUST_CHECK;
 
-/* Writes base/path to out when `path` is relative (base is the directory of the configuration file), else path. */
+/* Writes base_dir/path to out when `path` is relative (base_dir is the directory of the configuration file, "" the
+ * working directory), else path. PS_E_LIMIT when out_cap is too small. */
 enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size_t out_cap) PS_MUST_CHECK;
 
-/* All of it, however often write(2) is interrupted or short. */
+/* All of it to a blocking descriptor, however often write(2) is interrupted or short; PS_E_IO leaves errno. */
 enum ps_err file_write_all(int fd, const void *bytes, size_t len) PS_MUST_CHECK;
 
 #endif
