@@ -24,7 +24,10 @@ struct suite {
 	const char *name;       /* "TLS_AES_128_GCM_SHA256" */
 	size_t key_len;         /* 16 or 32 */
 	size_t hash_len;        /* 32 or 48 */
-	uint64_t seal_limit;    /* records one key may seal before it must be updated (RFC 8446, section 5.5) */
+	/* How long one key lasts, in records (RFC 8446, section 5.5). */
+	uint64_t seal_limit;    /* ours seals so many at most, the KeyUpdate that ends it included */
+	uint64_t request_limit; /* after so many of the peer's it is asked to update its own */
+	uint64_t open_limit;    /* a peer that was asked and went on is refused here */
 };
 
 /* NULL for any other number. */
