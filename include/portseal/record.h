@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "portseal/aead.h"
 #include "portseal/alert.h"
 #include "portseal/buf.h"
 #include "portseal/err.h"
@@ -28,25 +29,28 @@ enum record_type {
 	RECORD_APPLICATION_DATA = 23,
 };
 
-/* One direction. Caller's storage; record_key_clear wipes it. */
+/* One direction. Caller's storage; record_key_clear wipes it. Zeros are a cleared one. */
 struct record_key {
 	const struct suite *suite;
+	const struct aead_provider *provider;
 	struct aead_key *aead;
 	uint8_t secret[SUITE_HASH_MAX]; /* application_traffic_secret_N, for the next update */
 	uint8_t iv[SUITE_IV_LEN];
 	uint64_t sequence;              /* number of the next record under this key */
 };
 
-/* Derives key and IV from the traffic secret (section 7.3). Copies the secret. */
+/* Derives key and IV from the traffic secret of hash_len bytes (section 7.3). Copies the secret. */
 enum ps_err record_key_init(struct record_key *key, const struct suite *suite, const uint8_t *secret) PS_MUST_CHECK;
 
-/* application_traffic_secret_N+1 (section 7.2); sequence starts at 0 again, the old key is wiped. */
+/* application_traffic_secret_N+1 (section 7.2); sequence starts at 0 again, the old key is wiped. After an error the
+ * old key is still in force. */
 enum ps_err record_key_update(struct record_key *key) PS_MUST_CHECK;
 
+/* Harmless on a cleared one. */
 void record_key_clear(struct record_key *key);
 
-/* Seals body_len bytes (at most RECORD_MAX_BODY) as one record of the inner type `type` behind what is in `out`.
- * PS_E_LIMIT: this key has sealed as much as it may: update first. */
+/* Seals body_len bytes (at most RECORD_MAX_BODY) as one record of the inner type `type` behind what is in `out`, which
+ * must not contain the body itself. PS_E_LIMIT: this key has sealed as much as it may: update first. */
 enum ps_err record_seal(struct record_key *key, enum record_type type, const uint8_t *body, size_t body_len,
                         struct buf *out) PS_MUST_CHECK;
 
@@ -58,8 +62,9 @@ struct record {
 	size_t wire_len;       /* header and ciphertext: what to consume from the input */
 };
 
-/* Opens the first record of bytes[0..len) in place. PS_E_AGAIN: not whole yet (nothing was touched). PS_E_PROTO:
- * *alert says which alert answers it (record_overflow, bad_record_mac, unexpected_message). */
+/* Opens the first record of bytes[0..len) in place. PS_E_AGAIN: not whole yet (nothing was touched: append and call
+ * again). PS_E_PROTO: *alert says which alert answers it (record_overflow, bad_record_mac, unexpected_message); a header
+ * that cannot be right is refused before its body arrives. The version bytes are ignored, but authenticated. */
 enum ps_err record_open(struct record_key *key, uint8_t *bytes, size_t len, struct record *record, enum alert *alert)
 	PS_MUST_CHECK;
 
