@@ -18,7 +18,7 @@ struct args_option {
 	char letter;          /* 'c' for -c, or 0 */
 	const char *metavar;  /* "HOST:PORT", or NULL for a flag */
 	const char *help;     /* one line */
-	const char **value;   /* set to the (borrowed) argument; for a flag to "" ; may be NULL if `list` is set */
+	const char **value;   /* set to the (borrowed) argument, for a flag to ""; may be NULL if `list` is set */
 	struct args_list *list; /* repeatable option: appended here */
 };
 
@@ -30,7 +30,8 @@ struct args_list {
 };
 
 /* Parses argv[1..] against the table (ends with a row whose name is NULL): --name VALUE, --name=VALUE, -c VALUE,
- * `--` ends options, "-" is a positional. Positionals go to `rest` in order; --help and --version are rows like any
+ * `--` ends options, "-" is a positional. A VALUE that begins with a dash needs the form --name=VALUE. Tables have at
+ * most 64 rows. Positionals go to `rest` in order (NULL: none are taken); --help and --version are rows like any
  * other. PS_E_CONFIG with a one-line cause: unknown option (nearest suggested), missing value, value for a flag,
  * option given twice (unless it has a list), too many positionals. */
 enum ps_err args_parse(const struct args_option *options, int argc, char *const *argv, struct args_list *rest,
