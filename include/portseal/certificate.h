@@ -38,8 +38,8 @@ bool certificate_same_name(const struct mbedtls_asn1_named_data *a, const struct
 
 /* Looks for the extension with this OID (content bytes) in a DER SEQUENCE OF Extension, whether critical or not.
  * PS_E_PROTO: the DER cannot be walked, so that nothing can be said. */
-enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len,
-                                       bool *found) PS_MUST_CHECK;
+enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len, bool *found)
+	PS_MUST_CHECK;
 
 /* Has it name constraints (RFC 5280, section 4.2.1.10), critical or not? True too if the extensions cannot be read. */
 bool certificate_has_name_constraints(const struct mbedtls_x509_crt *certificate);

@@ -101,8 +101,7 @@ bool certificate_same_name(const mbedtls_x509_name *a, const mbedtls_x509_name *
 	return a == NULL && b == NULL;
 }
 
-enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len,
-                                       bool *found)
+enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len, bool *found)
 {
 	/* mbedTLS reads through pointers that are not const, and does not write. */
 	unsigned char *at = (unsigned char *)(uintptr_t)der;
@@ -157,8 +156,7 @@ enum certificate_use certificate_use(const mbedtls_x509_crt *certificate, enum p
 	for (const mbedtls_x509_sequence *at = &certificate->ext_key_usage; at != NULL; at = at->next) {
 		if (oid_is(&at->buf, wanted, MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)))
 			return CERTIFICATE_USE_NAMED;
-		if (oid_is(&at->buf, MBEDTLS_OID_ANY_EXTENDED_KEY_USAGE,
-		           MBEDTLS_OID_SIZE(MBEDTLS_OID_ANY_EXTENDED_KEY_USAGE)))
+		if (oid_is(&at->buf, MBEDTLS_OID_ANY_EXTENDED_KEY_USAGE, MBEDTLS_OID_SIZE(MBEDTLS_OID_ANY_EXTENDED_KEY_USAGE)))
 			use = CERTIFICATE_USE_ANY;
 	}
 	return use;

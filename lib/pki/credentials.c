@@ -62,8 +62,7 @@ static enum ps_err check_dates(const char *path, const mbedtls_x509_crt *leaf, i
 	}
 	if (now < from) {
 		certificate_date(from, date);
-		return ps_cause_set(cause, PS_E_CONFIG, "%s: not valid before %s; is this machine's clock right?", path,
-		                    date);
+		return ps_cause_set(cause, PS_E_CONFIG, "%s: not valid before %s; is this machine's clock right?", path, date);
 	}
 	return PS_OK;
 }

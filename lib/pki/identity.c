@@ -19,7 +19,7 @@
 #define DN_TEXT_MAX 4096
 
 static const char *const kind_names[] = {
-	[IDENTITY_CN] = "CN", [IDENTITY_OU] = "OU", [IDENTITY_DNS] = "DNS",
+	[IDENTITY_CN] = "CN",   [IDENTITY_OU] = "OU", [IDENTITY_DNS] = "DNS",
 	[IDENTITY_URI] = "URI", [IDENTITY_IP] = "IP", [IDENTITY_EMAIL] = "email",
 };
 
