@@ -31,16 +31,18 @@ struct address {
 enum ps_err address_parse(const char *string, bool allow_port_zero, struct address *address, struct ps_cause *cause)
 	PS_MUST_CHECK;
 
-/* tcp://HOST:PORT or unix:PATH (a target's form); the cause is worded as the contract's example. */
+/* tcp://HOST:PORT or unix:PATH (a target's form, never without a host). The cause names all three forms that a target
+ * has: "\"tpc://127.0.0.1:7000\" is not tcp://HOST:PORT, unix:PATH or udp://HOST:PORT". */
 enum ps_err address_parse_target(const char *string, struct address *address, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* True for unix sockets, 127.0.0.0/8, ::1 and the name localhost: traffic to it stays on this host. */
 bool address_is_loopback(const struct address *address);
 
-/* "192.0.2.7:51123", "[2001:db8::1]:443", "unix:/run/app" or "unix:" for an unnamed peer; v4-mapped IPv6 as IPv4. */
+/* "192.0.2.7:51123", "[2001:db8::1]:443", "unix:/run/app" or "unix:" for an unnamed peer; v4-mapped IPv6 as IPv4.
+ * A path is escaped: a peer chooses its own. */
 void address_text(const struct sockaddr *sockaddr, socklen_t len, char out[static ADDRESS_TEXT_MAX]);
 
-/* The form a person wrote, normalised. */
+/* The form a person wrote, normalised; for messages, as a path is escaped. */
 void address_print(const struct address *address, char out[static ADDRESS_TEXT_MAX]);
 
 #endif
