@@ -5,7 +5,7 @@
 #ifndef PORTSEAL_NET_H
 #define PORTSEAL_NET_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -16,8 +16,10 @@
 
 /* Opens every socket the address stands for (":8443" is one dual-stack v6 socket where the host has IPv6, else v4;
  * a name may stand for several; resolved here, blocking, at start only). SO_REUSEADDR; a stale unix socket file that
- * nobody listens on is removed, a live one is an error. The cause says which address, why and what to do:
- * "listen :8443: address already in use (is another relay running?)". Closes all again on failure. */
+ * nobody listens on is removed, a live one is an error. A unix socket gets mode 0600. TCP sockets are tuned
+ * (net_tune), and what is accepted from them inherits that. The cause says which address, why and what to do:
+ * "listen :8443: address already in use (is another instance running?)". Closes all again on failure.
+ * Changes the umask for a moment, so no other thread may create files meanwhile. */
 enum ps_err net_listen(const struct address *address, int fds[static NET_LISTEN_MAX], size_t *n_fds,
                        struct ps_cause *cause) PS_MUST_CHECK;
 
@@ -25,9 +27,11 @@ enum ps_err net_listen(const struct address *address, int fds[static NET_LISTEN_
  * descriptors or memory: the caller pauses accepting for a while. */
 enum ps_err net_accept(int listen_fd, int *fd, struct sockaddr_storage *peer, socklen_t *peer_len) PS_MUST_CHECK;
 
-/* Starts a non-blocking connect; PS_OK also while it is under way (then wait for writability and call
- * net_connect_result). *fd is the caller's. */
+/* Starts a non-blocking connect on a tuned socket; PS_OK also while it is under way (then wait for writability and
+ * call net_connect_result). *fd is the caller's. */
 enum ps_err net_connect(const struct sockaddr *to, socklen_t to_len, int *fd, struct ps_cause *cause) PS_MUST_CHECK;
+
+/* PS_E_AGAIN: woken too early, wait on. The cause begins with "connect: ", as the descriptor no longer knows to whom. */
 enum ps_err net_connect_result(int fd, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* TCP_NODELAY, SO_KEEPALIVE (idle 60 s, 6 probes of 10 s) and TCP_USER_TIMEOUT 120 s; nothing on other sockets. */
