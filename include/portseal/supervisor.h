@@ -7,8 +7,11 @@
  * gatekeepers hold no broken end. The first restart is immediate; a role that keeps dying within 10 s of its start is
  * restarted after 100 ms, doubling up to 10 s.
  *
- * Owns:   the children, the channels, the signals TERM, INT, HUP and CHLD.
+ * Owns:   the children, the channels, the signals TERM, INT, HUP and CHLD. A role ignores these: it is told what to do
+ *         over its control channel, and drains when that closes because the supervisor is gone.
  * Never:  parses a byte from the network, or holds a key.
+ *
+ * The one module of lib/ that logs: it is the main program of both daemons.
  */
 #ifndef PORTSEAL_SUPERVISOR_H
 #define PORTSEAL_SUPERVISOR_H
@@ -40,7 +43,8 @@ struct role_env {
 enum role_message {
 	ROLE_READY = 1,  /* role: serves from now on */
 	ROLE_FATAL,      /* role: cannot start for a reason an operator must mend; body: the line to print (text, no NUL) */
-	ROLE_DRAIN,      /* supervisor: take nothing new, finish what runs, exit 0 (exit 1 when the deadline cut something) */
+	ROLE_DRAIN,      /* supervisor: take nothing new, finish what runs within body uint64_t ms, then cut the rest; exit 0,
+	                  * or 1 when something was cut */
 	ROLE_SLOT_DOWN,  /* supervisor to gatekeepers: body uint32_t slot: its worker is gone, prefer others */
 	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves again */
 };
@@ -53,7 +57,8 @@ struct supervisor_config {
 	int (*run_worker)(const struct role_env *env);
 	void *daemon;          /* handed to the roles */
 	struct scoreboard *board; /* borrowed, may be NULL */
-	uint64_t drain_ms;     /* after TERM: roles still alive this long (plus a grace of 1 s) later are killed */
+	uint64_t drain_ms;     /* after TERM: roles still alive this long (plus a grace of 2 s) later are killed */
+	enum role_kind drain_first; /* the kind that is drained while the other still serves it */
 	void (*on_ready)(void *daemon); /* every role is ready for the first time: log what is served; may be NULL */
 	void (*on_drain)(void *daemon); /* draining begins: close listening sockets; may be NULL */
 };

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "portseal/handover.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "portseal/buf.h"
+#include "portseal/channel.h"
+
+_Static_assert(sizeof(struct handover) <= CHANNEL_MESSAGE_MAX, "a hand-over fits one message");
+_Static_assert(sizeof(struct handover_dial_failed) <= CHANNEL_MESSAGE_MAX, "a failure fits one message");
+
+enum ps_err handover_send(int slot, const struct handover *handover, int fd)
+{
+	return channel_send(slot, HANDOVER_CONNECTION, handover, sizeof(*handover), fd);
+}
+
+enum ps_err handover_send_dial(int slot, const struct handover_dial *dial)
+{
+	return channel_send(slot, HANDOVER_DIAL, dial, sizeof(*dial), -1);
+}
+
+enum ps_err handover_send_dial_failed(int slot, const struct handover_dial_failed *failed)
+{
+	return channel_send(slot, HANDOVER_DIAL_FAILED, failed, sizeof(*failed), -1);
+}
+
+static bool is_terminated(const char *storage, size_t cap)
+{
+	return memchr(storage, '\0', cap) != NULL;
+}
+
+static bool take_connection(struct handover_message *message, const uint8_t *body, size_t body_len)
+{
+	struct handover *handover = &message->body.connection;
+
+	if (body_len != sizeof(*handover) || message->fd < 0)
+		return false;
+	memcpy(handover, body, sizeof(*handover));
+	return suite_find(handover->secrets.suite) != NULL && is_terminated(handover->peer, sizeof(handover->peer)) &&
+	       is_terminated(handover->client, sizeof(handover->client));
+}
+
+static bool take_dial(struct handover_message *message, const uint8_t *body, size_t body_len)
+{
+	if (body_len != sizeof(message->body.dial) || message->fd >= 0)
+		return false;
+	memcpy(&message->body.dial, body, body_len);
+	return true;
+}
+
+static bool take_dial_failed(struct handover_message *message, const uint8_t *body, size_t body_len)
+{
+	struct handover_dial_failed *failed = &message->body.failed;
+
+	if (body_len != sizeof(*failed) || message->fd >= 0)
+		return false;
+	memcpy(failed, body, sizeof(*failed));
+	return failed->refusal < REFUSAL_COUNT && is_terminated(failed->text, sizeof(failed->text));
+}
+
+static bool take(struct handover_message *message, uint32_t type, const uint8_t *body, size_t body_len)
+{
+	switch (type) {
+	case HANDOVER_CONNECTION:
+		message->type = HANDOVER_CONNECTION;
+		return take_connection(message, body, body_len);
+	case HANDOVER_DIAL:
+		message->type = HANDOVER_DIAL;
+		return take_dial(message, body, body_len);
+	case HANDOVER_DIAL_FAILED:
+		message->type = HANDOVER_DIAL_FAILED;
+		return take_dial_failed(message, body, body_len);
+	default:
+		return false;
+	}
+}
+
+enum ps_err handover_receive(int slot, struct handover_message *message)
+{
+	uint8_t body[CHANNEL_MESSAGE_MAX];
+	uint32_t type;
+	size_t body_len;
+	enum ps_err err;
+
+	err = channel_receive(slot, &type, body, &body_len, &message->fd);
+	if (err != PS_OK)
+		return err;
+	if (!take(message, type, body, body_len)) {
+		if (message->fd >= 0)
+			close(message->fd);
+		message->fd = -1;
+		err = PS_E_PROTO;
+	}
+	ps_wipe(body, body_len);
+	return err;
+}
