@@ -18,8 +18,8 @@
 #include "portseal/suite.h"
 
 #define RECORD_HEADER_LEN 5
-#define RECORD_MAX_BODY 16384                                 /* content bytes of one record */
-#define RECORD_MAX_CIPHERTEXT (RECORD_MAX_BODY + 256)         /* what a peer may send behind a header */
+#define RECORD_MAX_BODY 16384                                    /* content bytes of one record */
+#define RECORD_MAX_CIPHERTEXT (RECORD_MAX_BODY + 256)            /* what a peer may send behind a header */
 #define RECORD_EXPANSION (RECORD_HEADER_LEN + 1 + SUITE_TAG_LEN) /* what sealing adds to a body without padding */
 
 enum record_type {
@@ -36,7 +36,7 @@ struct record_key {
 	struct aead_key *aead;
 	uint8_t secret[SUITE_HASH_MAX]; /* application_traffic_secret_N, for the next update */
 	uint8_t iv[SUITE_IV_LEN];
-	uint64_t sequence;              /* number of the next record under this key */
+	uint64_t sequence; /* number of the next record under this key */
 };
 
 /* Derives key and IV from the traffic secret of hash_len bytes (section 7.3). Copies the secret. */
@@ -59,7 +59,7 @@ struct record {
 	enum record_type type; /* the inner one, padding removed */
 	uint8_t *body;
 	size_t body_len;
-	size_t wire_len;       /* header and ciphertext: what to consume from the input */
+	size_t wire_len; /* header and ciphertext: what to consume from the input */
 };
 
 /* Opens the first record of bytes[0..len) in place. PS_E_AGAIN: not whole yet (nothing was touched: append and call

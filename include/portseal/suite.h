@@ -21,9 +21,9 @@ enum suite_id {
 
 struct suite {
 	enum suite_id id;
-	const char *name;       /* "TLS_AES_128_GCM_SHA256" */
-	size_t key_len;         /* 16 or 32 */
-	size_t hash_len;        /* 32 or 48 */
+	const char *name; /* "TLS_AES_128_GCM_SHA256" */
+	size_t key_len;   /* 16 or 32 */
+	size_t hash_len;  /* 32 or 48 */
 	/* How long one key lasts, in records (RFC 8446, section 5.5). */
 	uint64_t seal_limit;    /* ours seals so many at most, the KeyUpdate that ends it included */
 	uint64_t request_limit; /* after so many of the peer's it is asked to update its own */
@@ -35,8 +35,8 @@ const struct suite *suite_find(uint16_t id);
 
 /* The application traffic secrets as the handshake leaves them (RFC 8446, section 7.1). Whoever holds one wipes it. */
 struct traffic_secrets {
-	uint16_t suite;                    /* enum suite_id */
-	uint8_t client[SUITE_HASH_MAX];    /* what the client seals with; hash_len bytes */
+	uint16_t suite;                 /* enum suite_id */
+	uint8_t client[SUITE_HASH_MAX]; /* what the client seals with; hash_len bytes */
 	uint8_t server[SUITE_HASH_MAX];
 };
 

@@ -25,33 +25,37 @@ struct tls_stream;
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 
-/* Copies the secrets. Both directions start at record 0: no ticket was sent. */
+/* Copies the secrets. Both directions start at record 0: no ticket was sent. PS_E_PROTO: no suite of ours. */
 enum ps_err tls_stream_new(enum tls_role role, const struct traffic_secrets *secrets, struct tls_stream **stream)
 	PS_MUST_CHECK;
 void tls_stream_free(struct tls_stream *stream);
 
 /* What one call of tls_stream_open made of its input. */
 struct tls_opened {
-	size_t consumed;  /* bytes of the input that are done with; the rest is a record not yet whole */
-	size_t n_spans;   /* payload spans filled, pointing into the input */
-	size_t payload;   /* bytes in all spans together */
-	bool more;        /* stopped because the spans were full: call again with the rest */
+	size_t consumed; /* bytes of the input that are done with; the rest is a record not yet whole */
+	size_t n_spans;  /* payload spans filled, pointing into the input */
+	size_t payload;  /* bytes in all spans together */
+	bool more;       /* stopped because the spans were full: call again with the rest */
 };
 
 /* Opens the whole records of bytes[0..len) in place and describes their payload, in order, in at most max_spans spans
- * (adjacent spans are not merged). What must be answered (KeyUpdate) is sealed behind `reply`; send it.
+ * (at least one; adjacent spans are not merged). What must be answered (KeyUpdate) is sealed behind `reply`; send it. An
+ * answer to a KeyUpdate waits while `reply` still holds bytes unsent, so that a peer which only asks fills no memory:
+ * then the next tls_stream_seal or tls_stream_open sends it.
  *
  *   PS_OK        go on (also when nothing was whole)
  *   PS_E_CLOSED  close_notify came: the payload before it is in the spans, nothing follows in this direction
- *   PS_E_IO      the peer sent a fatal alert: tls_stream_peer_alert() names it
+ *   PS_E_IO      the peer sent a fatal alert: tls_stream_peer_alert() names it; nothing can be sealed any more
  *   PS_E_PROTO   the peer broke the protocol: the right alert is sealed behind `reply` already; send it, then close
- *   PS_E_NOMEM
- * In all cases *opened is valid and its payload is genuine and may be delivered. */
+ *   PS_E_NOMEM, PS_E_BUG: this connection cannot go on
+ * In all cases *opened is valid and its payload is genuine and may be delivered. Anything but PS_OK is the end of this
+ * direction: further calls swallow their input and return the same again. */
 enum ps_err tls_stream_open(struct tls_stream *stream, uint8_t *bytes, size_t len, struct iovec *spans,
                             size_t max_spans, struct tls_opened *opened, struct buf *reply) PS_MUST_CHECK;
 
-/* Seals payload behind `out` as as many records as it takes, updating the key in time. PS_E_CLOSED after
- * tls_stream_close or tls_stream_fail. */
+/* Seals payload behind `out` as as many records as it takes, updating the key in time. PS_E_CLOSED once this direction
+ * has ended: by tls_stream_close, tls_stream_fail or a fatal alert, ours or the peer's. PS_E_NOMEM before the first
+ * record leaves all as it was; any other error ends this direction. `out` must not contain the payload. */
 enum ps_err tls_stream_seal(struct tls_stream *stream, const uint8_t *payload, size_t len, struct buf *out)
 	PS_MUST_CHECK;
 
@@ -61,10 +65,12 @@ size_t tls_stream_sealed_max(size_t len);
 /* close_notify: this direction is finished, the other goes on. A second call adds nothing. */
 enum ps_err tls_stream_close(struct tls_stream *stream, struct buf *out) PS_MUST_CHECK;
 
-/* A fatal alert: nothing can be sealed afterwards. Adds nothing when this direction has ended already. */
+/* A fatal alert: nothing can be sealed afterwards, and what still comes from the peer is swallowed (tls_stream_open
+ * returns PS_E_PROTO). Adds nothing when this direction has ended already. */
 enum ps_err tls_stream_fail(struct tls_stream *stream, enum alert alert, struct buf *out) PS_MUST_CHECK;
 
-/* Updates the sending key now and asks the peer to update too when `request` is set (section 4.6.3). */
+/* Updates the sending key now and asks the peer to update too when `request` is set (section 4.6.3). Nothing needs to
+ * call this for safety: both directions are updated in time on their own. */
 enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struct buf *out) PS_MUST_CHECK;
 
 /* The peer's fatal alert, or ALERT_NONE. */

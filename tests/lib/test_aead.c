@@ -18,7 +18,7 @@ struct known_answer {
 #define GCM_KEY "feffe9928665731c6d6a8f9467308308"
 #define GCM_NONCE "cafebabefacedbaddecaf888"
 #define GCM_AAD "feedfacedeadbeeffeedfacedeadbeefabaddad2"
-#define GCM_PLAIN                                                        \
+#define GCM_PLAIN \
 	"d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72" \
 	"1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
 
@@ -31,8 +31,8 @@ static const struct known_answer answers[] = {
 		.aad = GCM_AAD,
 		.plain = GCM_PLAIN,
 		.sealed = "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
-	                  "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091"
-	                  "5bc94fbc3221a5db94fae95ae7121a47",
+				  "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091"
+				  "5bc94fbc3221a5db94fae95ae7121a47",
 	},
 	{
 		.source = "McGrew and Viega, test case 16",
@@ -42,8 +42,8 @@ static const struct known_answer answers[] = {
 		.aad = GCM_AAD,
 		.plain = GCM_PLAIN,
 		.sealed = "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
-	                  "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
-	                  "76fc6ece0f4e1768cddf8853bb2d551b",
+				  "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+				  "76fc6ece0f4e1768cddf8853bb2d551b",
 	},
 	{
 		.source = "RFC 8439, section 2.8.2",
@@ -52,14 +52,14 @@ static const struct known_answer answers[] = {
 		.nonce = "070000004041424344454647",
 		.aad = "50515253c0c1c2c3c4c5c6c7",
 		.plain = "4c616469657320616e642047656e746c656d656e206f662074686520636c6173"
-	                 "73206f66202739393a204966204920636f756c64206f6666657220796f75206f"
-	                 "6e6c79206f6e652074697020666f7220746865206675747572652c2073756e73"
-	                 "637265656e20776f756c642062652069742e",
+				 "73206f66202739393a204966204920636f756c64206f6666657220796f75206f"
+				 "6e6c79206f6e652074697020666f7220746865206675747572652c2073756e73"
+				 "637265656e20776f756c642062652069742e",
 		.sealed = "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6"
-	                  "3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36"
-	                  "92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc"
-	                  "3ff4def08e4b7a9de576d26586cec64b6116"
-	                  "1ae10b594f09e26a7e902ecbd0600691",
+				  "3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36"
+				  "92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc"
+				  "3ff4def08e4b7a9de576d26586cec64b6116"
+				  "1ae10b594f09e26a7e902ecbd0600691",
 	},
 };
 
@@ -81,8 +81,7 @@ static struct decoded decode(const struct known_answer *answer)
 	assert_int_equal(hex_decode(answer->nonce, decoded.nonce, sizeof(decoded.nonce)), SUITE_IV_LEN);
 	decoded.aad_len = hex_decode(answer->aad, decoded.aad, sizeof(decoded.aad));
 	decoded.len = hex_decode(answer->plain, decoded.plain, sizeof(decoded.plain));
-	assert_int_equal(hex_decode(answer->sealed, decoded.sealed, sizeof(decoded.sealed)),
-	                 decoded.len + SUITE_TAG_LEN);
+	assert_int_equal(hex_decode(answer->sealed, decoded.sealed, sizeof(decoded.sealed)), decoded.len + SUITE_TAG_LEN);
 	assert_int_equal(aead_provider()->key_new(suite, key, &decoded.key), PS_OK);
 	return decoded;
 }
@@ -124,8 +123,7 @@ static void test_open_refuses_other_text_nonce_and_aad(void **state)
 			uint8_t text[sizeof(it.sealed)];
 			*touched[j] ^= 1;
 			memcpy(text, it.sealed, sizeof(text));
-			assert_int_equal(aead_provider()->open(it.key, it.nonce, it.aad, it.aad_len, text, it.len),
-			                 PS_E_PROTO);
+			assert_int_equal(aead_provider()->open(it.key, it.nonce, it.aad, it.aad_len, text, it.len), PS_E_PROTO);
 			*touched[j] ^= 1;
 		}
 		aead_provider()->key_free(it.key);

@@ -48,7 +48,8 @@ static void assert_next_secret(enum suite_id id, const char *want_hex)
 static void test_next_secret_with_sha_256(void **state)
 {
 	(void)state;
-	assert_next_secret(SUITE_CHACHA20_POLY1305_SHA256, "2cecd0a17506ef5fa73edc062d6e7b5397cf074ec1b4d8f99a120772932f0b45");
+	assert_next_secret(SUITE_CHACHA20_POLY1305_SHA256,
+	                   "2cecd0a17506ef5fa73edc062d6e7b5397cf074ec1b4d8f99a120772932f0b45");
 }
 
 static void test_next_secret_with_sha_384(void **state)

@@ -12,7 +12,7 @@
 #include "rfc8448.h"
 
 static const uint16_t all_suites[] = { SUITE_AES_128_GCM_SHA256, SUITE_AES_256_GCM_SHA384,
-	                               SUITE_CHACHA20_POLY1305_SHA256 };
+	                                   SUITE_CHACHA20_POLY1305_SHA256 };
 
 #define N_SUITES (sizeof(all_suites) / sizeof(all_suites[0]))
 
@@ -52,8 +52,7 @@ static void seal_inner(struct pair *pair, const uint8_t *inner, size_t len)
 	assert_int_equal(buf_reserve(&pair->wire, ciphertext_len), PS_OK);
 	uint8_t *text = pair->wire.data + pair->wire.end;
 	memcpy(text, inner, len);
-	assert_int_equal(pair->sealer.provider->seal(pair->sealer.aead, nonce, header, sizeof(header), text, len),
-	                 PS_OK);
+	assert_int_equal(pair->sealer.provider->seal(pair->sealer.aead, nonce, header, sizeof(header), text, len), PS_OK);
 	pair->wire.end += ciphertext_len;
 }
 
@@ -164,8 +163,7 @@ static void test_bodies_of_every_edge_size_come_back(void **state)
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			struct record record;
 			enum alert alert;
-			assert_int_equal(
-				record_seal(&pair.sealer, RECORD_APPLICATION_DATA, body, sizes[i], &pair.wire), PS_OK);
+			assert_int_equal(record_seal(&pair.sealer, RECORD_APPLICATION_DATA, body, sizes[i], &pair.wire), PS_OK);
 			assert_int_equal(buf_len(&pair.wire), sizes[i] + RECORD_EXPANSION);
 			assert_int_equal(open_front(&pair, &record, &alert), PS_OK);
 			assert_int_equal(record.body_len, sizes[i]);
@@ -226,8 +224,7 @@ static void test_every_truncation_waits_and_touches_nothing(void **state)
 		size_t len = buf_len(&pair.wire);
 		memcpy(before, buf_front(&pair.wire), len);
 		for (size_t cut = 0; cut < len; cut++) {
-			assert_int_equal(record_open(&pair.opener, buf_front(&pair.wire), cut, &record, &alert),
-			                 PS_E_AGAIN);
+			assert_int_equal(record_open(&pair.opener, buf_front(&pair.wire), cut, &record, &alert), PS_E_AGAIN);
 			assert_memory_equal(buf_front(&pair.wire), before, len);
 			assert_int_equal(pair.opener.sequence, 0);
 		}
@@ -356,9 +353,9 @@ static void test_any_version_is_accepted_if_it_was_sealed(void **state)
 	enum alert alert;
 
 	(void)state;
-	assert_int_equal(aead_provider()->seal(pair.sealer.aead, pair.sealer.iv, header, sizeof(header),
-	                                       wire + RECORD_HEADER_LEN, 1),
-	                 PS_OK);
+	assert_int_equal(
+		aead_provider()->seal(pair.sealer.aead, pair.sealer.iv, header, sizeof(header), wire + RECORD_HEADER_LEN, 1),
+		PS_OK);
 	assert_int_equal(record_open(&pair.opener, wire, sizeof(wire), &record, &alert), PS_OK);
 	assert_int_equal(record.type, RECORD_APPLICATION_DATA);
 	pair_clear(&pair);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "portseal/tls_stream.h"
+
+#include <stdlib.h>
+
+#include "portseal/tls_stream_private.h"
+
+#define ALERT_LEVEL_WARNING 1
+#define ALERT_LEVEL_FATAL 2
+
+#define KEY_UPDATE_LEN (HANDSHAKE_HEADER_LEN + 1)
+#define KEY_UPDATE_SEALED_LEN (KEY_UPDATE_LEN + RECORD_EXPANSION)
+
+/* No suite updates after fewer records than this. */
+#define RECORDS_BETWEEN_UPDATES (UINT64_C(1) << 22)
+
+static enum ps_err init_keys(struct tls_stream *stream, const struct traffic_secrets *secrets)
+{
+	bool client = stream->role == TLS_CLIENT;
+	const uint8_t *ours = client ? secrets->client : secrets->server;
+	const uint8_t *theirs = client ? secrets->server : secrets->client;
+
+	enum ps_err err = record_key_init(&stream->seal, stream->suite, ours);
+	if (err == PS_OK)
+		err = record_key_init(&stream->open, stream->suite, theirs);
+	return err;
+}
+
+enum ps_err tls_stream_new(enum tls_role role, const struct traffic_secrets *secrets, struct tls_stream **stream)
+{
+	const struct suite *suite = suite_find(secrets->suite);
+	if (suite == NULL)
+		return PS_E_PROTO;
+	struct tls_stream *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return PS_E_NOMEM;
+
+	made->role = role;
+	made->suite = suite;
+	made->peer_alert = ALERT_NONE;
+	enum ps_err err = init_keys(made, secrets);
+	if (err != PS_OK) {
+		tls_stream_free(made);
+		return err;
+	}
+	*stream = made;
+	return PS_OK;
+}
+
+void tls_stream_free(struct tls_stream *stream)
+{
+	if (stream == NULL)
+		return;
+	record_key_clear(&stream->seal);
+	record_key_clear(&stream->open);
+	free(stream);
+}
+
+void tls_stream_end_out(struct tls_stream *stream)
+{
+	stream->out_ended = true;
+	record_key_clear(&stream->seal);
+}
+
+void tls_stream_end_in(struct tls_stream *stream, enum ps_err end)
+{
+	stream->in_end = end;
+	record_key_clear(&stream->open);
+}
+
+/* The last record of a key is kept for the KeyUpdate, or the alert, that ends it. */
+static bool key_is_used_up(const struct tls_stream *stream)
+{
+	return stream->seal.sequence + 1 >= stream->suite->seal_limit;
+}
+
+enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struct buf *out)
+{
+	const uint8_t message[KEY_UPDATE_LEN] = { HANDSHAKE_KEY_UPDATE, 0, 0, 1, request ? 1 : 0 };
+
+	if (stream->out_ended)
+		return PS_E_CLOSED;
+	enum ps_err err = record_seal(&stream->seal, RECORD_HANDSHAKE, message, sizeof(message), out);
+	if (err != PS_OK)
+		return err;
+
+	err = record_key_update(&stream->seal);
+	if (err != PS_OK) {
+		/* The peer would read what follows under a key that we do not have. */
+		out->end -= KEY_UPDATE_SEALED_LEN;
+		tls_stream_end_out(stream);
+		return err;
+	}
+	stream->update_owed = false;
+	if (request)
+		stream->update_requested = true;
+	return PS_OK;
+}
+
+/* One record of payload, behind the KeyUpdate that has to come before it. */
+static enum ps_err seal_one(struct tls_stream *stream, const uint8_t *payload, size_t len, struct buf *out)
+{
+	if (stream->update_owed || key_is_used_up(stream)) {
+		enum ps_err err = tls_stream_update_key(stream, false, out);
+		if (err != PS_OK)
+			return err;
+	}
+	return record_seal(&stream->seal, RECORD_APPLICATION_DATA, payload, len, out);
+}
+
+enum ps_err tls_stream_seal(struct tls_stream *stream, const uint8_t *payload, size_t len, struct buf *out)
+{
+	if (stream->out_ended)
+		return PS_E_CLOSED;
+	if (len == 0)
+		return PS_OK;
+	enum ps_err err = buf_reserve(out, tls_stream_sealed_max(len));
+	if (err != PS_OK)
+		return err;
+
+	while (len > 0) {
+		size_t body_len = len < RECORD_MAX_BODY ? len : RECORD_MAX_BODY;
+		err = seal_one(stream, payload, body_len, out);
+		if (err != PS_OK) {
+			tls_stream_end_out(stream);
+			return err;
+		}
+		payload += body_len;
+		len -= body_len;
+	}
+	stream->silent = 0;
+	return PS_OK;
+}
+
+size_t tls_stream_sealed_max(size_t len)
+{
+	size_t records = len / RECORD_MAX_BODY + (len % RECORD_MAX_BODY != 0);
+	size_t updates = 1 + records / RECORDS_BETWEEN_UPDATES;
+
+	return len + records * RECORD_EXPANSION + updates * KEY_UPDATE_SEALED_LEN;
+}
+
+static enum ps_err end_with_alert(struct tls_stream *stream, uint8_t level, enum alert alert, struct buf *out)
+{
+	const uint8_t message[2] = { level, (uint8_t)alert };
+
+	if (stream->out_ended)
+		return PS_OK;
+	enum ps_err err = record_seal(&stream->seal, RECORD_ALERT, message, sizeof(message), out);
+	if (err == PS_OK)
+		tls_stream_end_out(stream);
+	return err;
+}
+
+enum ps_err tls_stream_close(struct tls_stream *stream, struct buf *out)
+{
+	return end_with_alert(stream, ALERT_LEVEL_WARNING, ALERT_CLOSE_NOTIFY, out);
+}
+
+enum ps_err tls_stream_fail(struct tls_stream *stream, enum alert alert, struct buf *out)
+{
+	if (stream->in_end == PS_OK)
+		tls_stream_end_in(stream, PS_E_PROTO);
+	return end_with_alert(stream, ALERT_LEVEL_FATAL, alert, out);
+}
+
+uint8_t tls_stream_peer_alert(const struct tls_stream *stream)
+{
+	return stream->peer_alert;
+}
+
+bool tls_stream_peer_closed(const struct tls_stream *stream)
+{
+	return stream->in_end == PS_E_CLOSED;
+}
+
+const struct suite *tls_stream_suite(const struct tls_stream *stream)
+{
+	return stream->suite;
+}
