@@ -14,11 +14,11 @@
 #include "portseal/err.h"
 
 struct args_option {
-	const char *name;     /* long name without dashes: "relay" */
-	char letter;          /* 'c' for -c, or 0 */
-	const char *metavar;  /* "HOST:PORT", or NULL for a flag */
-	const char *help;     /* one line */
-	const char **value;   /* set to the (borrowed) argument, for a flag to ""; may be NULL if `list` is set */
+	const char *name;       /* long name without dashes: "relay" */
+	char letter;            /* 'c' for -c, or 0 */
+	const char *metavar;    /* "HOST:PORT", or NULL for a flag */
+	const char *help;       /* one line */
+	const char **value;     /* set to the (borrowed) argument, for a flag to ""; may be NULL if `list` is set */
 	struct args_list *list; /* repeatable option: appended here */
 };
 

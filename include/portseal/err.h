@@ -9,8 +9,7 @@
 #define PORTSEAL_ERR_H
 
 #define PS_MUST_CHECK __attribute__((warn_unused_result))
-#define PS_PRINTF(format_index, first_argument) \
-	__attribute__((format(printf, format_index, first_argument)))
+#define PS_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 
 enum ps_err {
 	PS_OK = 0,
@@ -39,12 +38,10 @@ struct ps_cause {
 
 /* Sets the text and returns `err`, so that a caller can write: return ps_cause_set(cause, PS_E_IO, ...).
  * A NULL cause is allowed: then only the code is passed on. */
-enum ps_err ps_cause_set(struct ps_cause *cause, enum ps_err err, const char *format, ...)
-	PS_PRINTF(3, 4);
+enum ps_err ps_cause_set(struct ps_cause *cause, enum ps_err err, const char *format, ...) PS_PRINTF(3, 4);
 
 /* Puts "prefix: " before a cause that a lower layer set; returns `err`. */
-enum ps_err ps_cause_prefix(struct ps_cause *cause, enum ps_err err, const char *format, ...)
-	PS_PRINTF(3, 4);
+enum ps_err ps_cause_prefix(struct ps_cause *cause, enum ps_err err, const char *format, ...) PS_PRINTF(3, 4);
 
 /* Sets "what: why", `why` being the system's words for the errno value `number`, in lower case; returns `err`. */
 enum ps_err ps_cause_errno(struct ps_cause *cause, enum ps_err err, int number, const char *format, ...)

@@ -18,7 +18,7 @@ enum ps_err units_parse_duration(const char *string, uint64_t *ms, struct ps_cau
 enum ps_err units_parse_size(const char *string, uint64_t *bytes, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* A whole decimal number in [min, max]. */
-enum ps_err units_parse_count(const char *string, uint64_t min, uint64_t max, uint64_t *count,
-                              struct ps_cause *cause) PS_MUST_CHECK;
+enum ps_err units_parse_count(const char *string, uint64_t min, uint64_t max, uint64_t *count, struct ps_cause *cause)
+	PS_MUST_CHECK;
 
 #endif

@@ -194,7 +194,6 @@ void args_print_commands(FILE *out, const char *program, const struct args_comma
 	}
 	for (const struct args_command *command = commands; command->name != NULL; command++) {
 		const int width = (int)(strlen(command->name) + 1 + strlen(command->usage));
-		fprintf(out, "  %s %s %s%*s   %s\n", program, command->name, command->usage, widest - width, "",
-		        command->help);
+		fprintf(out, "  %s %s %s%*s   %s\n", program, command->name, command->usage, widest - width, "", command->help);
 	}
 }

@@ -43,8 +43,7 @@ static enum ps_err read_all(int fd, size_t max, struct buf *out, const char *pat
 		if (n == 0)
 			break;
 		if ((size_t)n > max - total)
-			return ps_cause_set(cause, PS_E_LIMIT, "%s: larger than %zu bytes", text_escaped(escaped, path),
-			                    max);
+			return ps_cause_set(cause, PS_E_LIMIT, "%s: larger than %zu bytes", text_escaped(escaped, path), max);
 		total += (size_t)n;
 	}
 	out->data[out->end] = '\0';
@@ -183,8 +182,8 @@ enum ps_err file_write(const char *path, const void *bytes, size_t len, mode_t m
 	}
 	if (!put_in_place(&place, overwrite)) {
 		err = errno == EEXIST && overwrite == FILE_KEEP_EXISTING
-		              ? ps_cause_set(cause, PS_E_CONFIG, "%s: exists already", text_escaped(escaped, path))
-		              : cause_path(cause, path, errno);
+		          ? ps_cause_set(cause, PS_E_CONFIG, "%s: exists already", text_escaped(escaped, path))
+		          : cause_path(cause, path, errno);
 		goto done;
 	}
 	if (place.temporary[0] != '\0' && unlinkat(place.dir_fd, place.temporary, 0) == 0)

@@ -55,8 +55,7 @@ static bool parse_scaled(const char *string, const struct unit *units, uint64_t 
 enum ps_err units_parse_duration(const char *string, uint64_t *ms, struct ps_cause *cause)
 {
 	static const struct unit units[] = {
-		{ "ms", 1 },        { "s", 1000 },       { "m", 60 * 1000 }, { "h", 3600 * 1000 },
-		{ "d", 86400000 }, { NULL, 0 },
+		{ "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 86400000 }, { NULL, 0 },
 	};
 	if (strcmp(string, "0") == 0) {
 		*ms = 0;

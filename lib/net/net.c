@@ -158,9 +158,8 @@ static enum ps_err listen_cause(const struct address *address, int number, struc
 {
 	char text[ADDRESS_TEXT_MAX];
 	address_print(address, text);
-	const enum ps_err err = number == EADDRINUSE || number == EADDRNOTAVAIL || number == EEXIST
-	                                ? PS_E_CONFIG
-	                                : category(number);
+	const enum ps_err err =
+		number == EADDRINUSE || number == EADDRNOTAVAIL || number == EEXIST ? PS_E_CONFIG : category(number);
 	const char *advice = NULL;
 	if (number == EADDRINUSE)
 		advice = "is another instance running?";
@@ -188,16 +187,15 @@ static void close_all(int *fds, size_t n)
 static bool told_before(const struct addrinfo *first, const struct addrinfo *entry)
 {
 	for (; first != entry; first = first->ai_next)
-		if (first->ai_addrlen == entry->ai_addrlen &&
-		    memcmp(first->ai_addr, entry->ai_addr, entry->ai_addrlen) == 0)
+		if (first->ai_addrlen == entry->ai_addrlen && memcmp(first->ai_addr, entry->ai_addr, entry->ai_addrlen) == 0)
 			return true;
 	return false;
 }
 
 /* One socket for each address that the host's name stands for. IPv6 is passed over where the host lacks it, as
  * "localhost" stands for ::1 as well, unless nothing else is left. */
-static enum ps_err listen_resolved(const struct address *address, const struct addrinfo *first, int *fds,
-                                   size_t *n_fds, struct ps_cause *cause)
+static enum ps_err listen_resolved(const struct address *address, const struct addrinfo *first, int *fds, size_t *n_fds,
+                                   struct ps_cause *cause)
 {
 	size_t n = 0;
 	int passed_over = EADDRNOTAVAIL;

@@ -59,12 +59,12 @@ static void test_what_is_no_place_is_refused(void **state)
 {
 	(void)state;
 	static const char *const strings[] = {
-		"",           ":",           "8443",         "host",        "host:",      "host:http",
-		"host:65536", "host:-1",     "host:+1",      "host: 1",     "host:0",     "host:000080",
-		"::1:80",     "[::1]",       "[::1:80",      "[]:80",       "[::g]:80",   "[127.0.0.1]:80",
-		"[::1]x:80",  "[::1%]:80",   "[::1% ]:80",   "256.1.1.1:1", "10.1:1",     "1.2.3.4.5:1",
-		"7000:1",     "a b:1",       ".a:1",         "a..b:1",      "-a:1",       "*:1",
-		"tcp://a:1",  "a/b:1",       "a:1\n",        "[:1",         "]:1",        "h\xc3\xb6st:1",
+		"",           ":",         "8443",       "host",        "host:",    "host:http",
+		"host:65536", "host:-1",   "host:+1",    "host: 1",     "host:0",   "host:000080",
+		"::1:80",     "[::1]",     "[::1:80",    "[]:80",       "[::g]:80", "[127.0.0.1]:80",
+		"[::1]x:80",  "[::1%]:80", "[::1% ]:80", "256.1.1.1:1", "10.1:1",   "1.2.3.4.5:1",
+		"7000:1",     "a b:1",     ".a:1",       "a..b:1",      "-a:1",     "*:1",
+		"tcp://a:1",  "a/b:1",     "a:1\n",      "[:1",         "]:1",      "h\xc3\xb6st:1",
 	};
 	for (size_t i = 0; i < COUNT(strings); i++) {
 		struct address address = { .port = 4242 };
@@ -92,8 +92,7 @@ static void test_a_host_of_any_length_is_bounded(void **state)
 	for (size_t len = ADDRESS_HOST_MAX - 1; len <= ADDRESS_HOST_MAX; len++) {
 		memset(string, 'a', len);
 		memcpy(string + len, ":1", 3);
-		assert_int_equal(address_parse(string, false, &address, NULL),
-		                 len < ADDRESS_HOST_MAX ? PS_OK : PS_E_CONFIG);
+		assert_int_equal(address_parse(string, false, &address, NULL), len < ADDRESS_HOST_MAX ? PS_OK : PS_E_CONFIG);
 	}
 }
 
@@ -132,8 +131,9 @@ static void test_targets_are_understood(void **state)
 static void test_what_is_no_target_is_told_the_forms(void **state)
 {
 	(void)state;
-	static const char *const strings[] = { "tpc://127.0.0.1:7000", "127.0.0.1:7000", "tcp://:7000", "tcp://a:0",
-		                               "tcp://a",             "",               "tcp://",      "TCP://a:1" };
+	static const char *const strings[] = {
+		"tpc://127.0.0.1:7000", "127.0.0.1:7000", "tcp://:7000", "tcp://a:0", "tcp://a", "", "tcp://", "TCP://a:1"
+	};
 	struct address address;
 	struct ps_cause cause;
 	for (size_t i = 0; i < COUNT(strings); i++) {
@@ -141,8 +141,7 @@ static void test_what_is_no_target_is_told_the_forms(void **state)
 		assert_non_null(strstr(cause.text, " is not tcp://HOST:PORT, unix:PATH or udp://HOST:PORT"));
 	}
 	assert_int_equal(address_parse_target("tpc://127.0.0.1:7000", &address, &cause), PS_E_CONFIG);
-	assert_string_equal(cause.text,
-	                    "\"tpc://127.0.0.1:7000\" is not tcp://HOST:PORT, unix:PATH or udp://HOST:PORT");
+	assert_string_equal(cause.text, "\"tpc://127.0.0.1:7000\" is not tcp://HOST:PORT, unix:PATH or udp://HOST:PORT");
 	assert_int_equal(address_parse_target("unix:", &address, &cause), PS_E_CONFIG);
 }
 
@@ -162,11 +161,21 @@ static void test_loopback_is_recognised_and_nothing_else(void **state)
 		const char *string;
 		bool loopback;
 	} rows[] = {
-		{ "127.0.0.1:1", true },     { "127.255.0.9:1", true },         { "[::1]:1", true },
-		{ "localhost:1", true },     { "LocalHost:1", true },           { "[::ffff:127.0.0.1]:1", true },
-		{ "unix:/run/a", true },     { ":1", false },                   { "0.0.0.0:1", false },
-		{ "[::]:1", false },         { "128.0.0.1:1", false },          { "192.0.2.1:1", false },
-		{ "[2001:db8::1]:1", false }, { "[::ffff:192.0.2.1]:1", false }, { "localhost.example.com:1", false },
+		{ "127.0.0.1:1", true },
+		{ "127.255.0.9:1", true },
+		{ "[::1]:1", true },
+		{ "localhost:1", true },
+		{ "LocalHost:1", true },
+		{ "[::ffff:127.0.0.1]:1", true },
+		{ "unix:/run/a", true },
+		{ ":1", false },
+		{ "0.0.0.0:1", false },
+		{ "[::]:1", false },
+		{ "128.0.0.1:1", false },
+		{ "192.0.2.1:1", false },
+		{ "[2001:db8::1]:1", false },
+		{ "[::ffff:192.0.2.1]:1", false },
+		{ "localhost.example.com:1", false },
 		{ "127.0.0.1.example.com:1", false },
 	};
 	for (size_t i = 0; i < COUNT(rows); i++) {

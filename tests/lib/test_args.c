@@ -172,9 +172,9 @@ static void test_the_help_is_aligned(void **state)
 	args_print_help(out, options);
 	fclose(out);
 	static const char expected[] = "  -c, --config FILE       read the configuration from FILE\n"
-				       "      --relay HOST:PORT   where the relay is\n"
-				       "  -f, --force             overwrite\n"
-				       "      --dns NAME          a name of the host\n";
+								   "      --relay HOST:PORT   where the relay is\n"
+								   "  -f, --force             overwrite\n"
+								   "      --dns NAME          a name of the host\n";
 	assert_string_equal(printed, expected);
 	free(printed);
 }
@@ -218,7 +218,7 @@ static void test_the_list_of_commands_is_aligned(void **state)
 	args_print_commands(out, "ps", commands);
 	fclose(out);
 	assert_string_equal(printed, "  ps send [FILE | -]   send one message\n"
-				     "  ps doctor            look at every hop\n");
+	                             "  ps doctor            look at every hop\n");
 	free(printed);
 }
 

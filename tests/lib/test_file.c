@@ -283,9 +283,12 @@ static void test_relative_paths_are_relative_to_the_base(void **state)
 	static const struct {
 		const char *base, *path, *resolved;
 	} rows[] = {
-		{ "/etc/ps", "pki/a.crt", "/etc/ps/pki/a.crt" }, { "/etc/ps/", "a", "/etc/ps/a" },
-		{ "/etc/ps", "/a", "/a" },                       { "", "a", "a" },
-		{ "/", "a", "/a" },                              { ".", "a", "./a" },
+		{ "/etc/ps", "pki/a.crt", "/etc/ps/pki/a.crt" },
+		{ "/etc/ps/", "a", "/etc/ps/a" },
+		{ "/etc/ps", "/a", "/a" },
+		{ "", "a", "a" },
+		{ "/", "a", "/a" },
+		{ ".", "a", "./a" },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char out[32];

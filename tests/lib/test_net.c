@@ -68,8 +68,8 @@ static void wait_for(int fd, short events)
 static int connect_v4(uint16_t port)
 {
 	const struct sockaddr_in to = { .sin_family = AF_INET,
-		                        .sin_port = htons(port),
-		                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		                            .sin_port = htons(port),
+		                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = -1;
 	assert_int_equal(net_connect((const struct sockaddr *)&to, sizeof(to), &fd, NULL), PS_OK);
 	return fd;
@@ -78,8 +78,8 @@ static int connect_v4(uint16_t port)
 static int connect_v6(uint16_t port)
 {
 	const struct sockaddr_in6 to = { .sin6_family = AF_INET6,
-		                         .sin6_port = htons(port),
-		                         .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+		                             .sin6_port = htons(port),
+		                             .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	int fd = -1;
 	assert_int_equal(net_connect((const struct sockaddr *)&to, sizeof(to), &fd, NULL), PS_OK);
 	return fd;

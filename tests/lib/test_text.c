@@ -170,10 +170,19 @@ static void test_terminal_sequences_lose_their_escape(void **state)
 {
 	(void)state;
 	assert_string_equal(escaped("\033[2J", 4), "\\x1b[2J");
-	assert_string_equal(escaped("\x9b" "2J", 3), "\\x9b2J");
-	assert_string_equal(escaped("\xc2\x9b" "2J", 4), "\\xc2\\x9b2J");
+	assert_string_equal(escaped("\x9b"
+	                            "2J",
+	                            3),
+	                    "\\x9b2J");
+	assert_string_equal(escaped("\xc2\x9b"
+	                            "2J",
+	                            4),
+	                    "\\xc2\\x9b2J");
 	assert_string_equal(json("\033[2J\x7f", 5), "\\u001b[2J\\u007f");
-	assert_string_equal(json("\xc2\x9b" "2J", 4), "\\u009b2J");
+	assert_string_equal(json("\xc2\x9b"
+	                         "2J",
+	                         4),
+	                    "\\u009b2J");
 }
 
 static void test_direction_and_line_separators_are_escaped(void **state)
@@ -182,11 +191,16 @@ static void test_direction_and_line_separators_are_escaped(void **state)
 	static const struct {
 		const char *bytes, *escaped, *json;
 	} rows[] = {
-		{ "\xe2\x80\xaa", "\\xe2\\x80\\xaa", "\\u202a" }, { "\xe2\x80\xae", "\\xe2\\x80\\xae", "\\u202e" },
-		{ "\xe2\x81\xa6", "\\xe2\\x81\\xa6", "\\u2066" }, { "\xe2\x81\xa9", "\\xe2\\x81\\xa9", "\\u2069" },
-		{ "\xe2\x80\xa8", "\\xe2\\x80\\xa8", "\\u2028" }, { "\xe2\x80\xa9", "\\xe2\\x80\\xa9", "\\u2029" },
-		{ "\xe2\x80\x8b", "\\xe2\\x80\\x8b", "\\u200b" }, { "\xef\xbb\xbf", "\\xef\\xbb\\xbf", "\\ufeff" },
-		{ "\xc2\x80", "\\xc2\\x80", "\\u0080" },          { "\xc2\x9f", "\\xc2\\x9f", "\\u009f" },
+		{ "\xe2\x80\xaa", "\\xe2\\x80\\xaa", "\\u202a" },
+		{ "\xe2\x80\xae", "\\xe2\\x80\\xae", "\\u202e" },
+		{ "\xe2\x81\xa6", "\\xe2\\x81\\xa6", "\\u2066" },
+		{ "\xe2\x81\xa9", "\\xe2\\x81\\xa9", "\\u2069" },
+		{ "\xe2\x80\xa8", "\\xe2\\x80\\xa8", "\\u2028" },
+		{ "\xe2\x80\xa9", "\\xe2\\x80\\xa9", "\\u2029" },
+		{ "\xe2\x80\x8b", "\\xe2\\x80\\x8b", "\\u200b" },
+		{ "\xef\xbb\xbf", "\\xef\\xbb\\xbf", "\\ufeff" },
+		{ "\xc2\x80", "\\xc2\\x80", "\\u0080" },
+		{ "\xc2\x9f", "\\xc2\\x9f", "\\u009f" },
 		{ "\xf3\xa0\x81\x81", "\\xf3\\xa0\\x81\\x81", "\\udb40\\udc41" },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -202,13 +216,13 @@ static void test_malformed_utf8_is_escaped_byte_by_byte(void **state)
 		const char *bytes, *escaped;
 		size_t json_replacements;
 	} rows[] = {
-		{ "\x80", "\\x80", 1 },                              /* continuation alone */
-		{ "\xc0\x8a", "\\xc0\\x8a", 2 },                     /* overlong newline */
-		{ "\xe0\x80\x8a", "\\xe0\\x80\\x8a", 3 },            /* overlong newline */
-		{ "\xf0\x80\x80\x8a", "\\xf0\\x80\\x80\\x8a", 4 },   /* overlong newline */
-		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", 3 },            /* surrogate */
-		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", 4 },   /* beyond U+10FFFF */
-		{ "\xe2\x82", "\\xe2\\x82", 2 },                     /* truncated */
+		{ "\x80", "\\x80", 1 },                            /* continuation alone */
+		{ "\xc0\x8a", "\\xc0\\x8a", 2 },                   /* overlong newline */
+		{ "\xe0\x80\x8a", "\\xe0\\x80\\x8a", 3 },          /* overlong newline */
+		{ "\xf0\x80\x80\x8a", "\\xf0\\x80\\x80\\x8a", 4 }, /* overlong newline */
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", 3 },          /* surrogate */
+		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", 4 }, /* beyond U+10FFFF */
+		{ "\xe2\x82", "\\xe2\\x82", 2 },                   /* truncated */
 		{ "\xff", "\\xff", 1 },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -222,7 +236,10 @@ static void test_a_broken_sequence_does_not_swallow_its_successor(void **state)
 {
 	(void)state;
 	assert_string_equal(escaped("\xe2\n", 2), "\\xe2\\x0a");
-	assert_string_equal(escaped("\xe2\x82" "A", 3), "\\xe2\\x82A");
+	assert_string_equal(escaped("\xe2\x82"
+	                            "A",
+	                            3),
+	                    "\\xe2\\x82A");
 }
 
 static void test_quoted_always_closes_its_quotes(void **state)

@@ -17,8 +17,14 @@ static void test_every_unit_of_time_is_understood(void **state)
 		const char *string;
 		uint64_t ms;
 	} rows[] = {
-		{ "0", 0 },         { "0s", 0 },           { "500ms", 500 },       { "10s", 10000 },
-		{ "5m", 300000 },   { "24h", 86400000 },   { "30d", 2592000000 },  { "007s", 7000 },
+		{ "0", 0 },
+		{ "0s", 0 },
+		{ "500ms", 500 },
+		{ "10s", 10000 },
+		{ "5m", 300000 },
+		{ "24h", 86400000 },
+		{ "30d", 2592000000 },
+		{ "007s", 7000 },
 		{ "18446744073709551615ms", UINT64_MAX },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -32,8 +38,24 @@ static void test_what_is_no_duration_is_refused(void **state)
 {
 	(void)state;
 	static const char *const strings[] = {
-		"",     "s",    "10",   "10 s",  " 10s", "10s ", "-1s", "+1s", "1.5s", "10sec", "10S", "1h30m",
-		"0x1s", "00",   "1e3s", "18446744073709551616ms", "18446744073709552s", "213503982335d",
+		"",
+		"s",
+		"10",
+		"10 s",
+		" 10s",
+		"10s ",
+		"-1s",
+		"+1s",
+		"1.5s",
+		"10sec",
+		"10S",
+		"1h30m",
+		"0x1s",
+		"00",
+		"1e3s",
+		"18446744073709551616ms",
+		"18446744073709552s",
+		"213503982335d",
 	};
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
 		uint64_t ms = UNTOUCHED;
@@ -58,8 +80,8 @@ static void test_sizes_are_powers_of_1024(void **state)
 		const char *string;
 		uint64_t bytes;
 	} rows[] = {
-		{ "0", 0 },          { "1500", 1500 },        { "64K", 65536 },
-		{ "10M", 10485760 }, { "2G", 2147483648 },    { "18446744073709551615", UINT64_MAX },
+		{ "0", 0 },          { "1500", 1500 },     { "64K", 65536 },
+		{ "10M", 10485760 }, { "2G", 2147483648 }, { "18446744073709551615", UINT64_MAX },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint64_t bytes = UNTOUCHED;
@@ -71,8 +93,8 @@ static void test_sizes_are_powers_of_1024(void **state)
 static void test_what_is_no_size_is_refused(void **state)
 {
 	(void)state;
-	static const char *const strings[] = { "",    "K",    "64 K", "64KB", "64T", "-1",
-		                               "1.5M", "0x10", "17179869184G", "18446744073709551616" };
+	static const char *const strings[] = { "",   "K",    "64 K", "64KB",         "64T",
+		                                   "-1", "1.5M", "0x10", "17179869184G", "18446744073709551616" };
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
 		uint64_t bytes = UNTOUCHED;
 		struct ps_cause cause;
