@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connector -- resolves an address and connects to it on a loop, trying every address a name stands for in turn,
+ * within one deadline.
+ *
+ * Owns:   the descriptor until it is handed over. Resolves anew each time: a name that moved is found.
+ * Never:  blocks, or calls back from within connector_new.
+ */
+#ifndef PORTSEAL_CONNECTOR_H
+#define PORTSEAL_CONNECTOR_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "portseal/address.h"
+#include "portseal/err.h"
+
+struct connector;
+
+enum connect_result {
+	CONNECT_OK,
+	CONNECT_NO_NAME,     /* the name does not resolve */
+	CONNECT_REFUSED,     /* something answered: nobody listens there */
+	CONNECT_TIMEOUT,     /* nothing answered: often a firewall that drops */
+	CONNECT_UNREACHABLE, /* no route */
+	CONNECT_FAILED,      /* anything else; the cause says what */
+};
+
+struct connector_config {
+	uv_loop_t *loop;
+	const struct address *address; /* borrowed until the call returns */
+	uint64_t timeout_ms;           /* for resolving and all attempts together */
+	/* Called once, unless cancelled. CONNECT_OK: fd is the caller's, tuned (net_tune), and `peer` is where it leads.
+	 * Otherwise fd is -1 and the cause names the address and the failure: of several addresses, the last one's. */
+	void (*on_done)(void *owner, enum connect_result result, int fd, const char *peer, const struct ps_cause *cause);
+	void *owner;
+};
+
+enum ps_err connector_new(const struct connector_config *config, struct connector **connector) PS_MUST_CHECK;
+
+/* Gives up without calling back. Harmless on NULL. After on_done the connector is gone: do not call it then. */
+void connector_cancel(struct connector *connector);
+
+#endif
