@@ -30,6 +30,7 @@ enum conf_type {
 	CONF_GROUP,    /* a nested struct, described by `keys`           */
 	CONF_LIST,     /* struct conf_list of nested structs: ( {...}, {...} ) */
 	CONF_CUSTOM,   /* a string handed to `parse`, which writes the field itself */
+	CONF_REFUSED,  /* a known key that this version cannot honour: default_text says what to do instead */
 };
 
 struct conf_strings {
@@ -45,27 +46,46 @@ struct conf_list {
 struct conf_key {
 	const char *name; /* NULL ends a table */
 	enum conf_type type;
-	size_t offset;   /* of the field in the enclosing struct */
+	size_t offset; /* of the field in the enclosing struct */
 	bool required;
-	uint64_t min, max;          /* COUNT, DURATION, SIZE; LIST: number of elements; max 0: no bound */
-	const char *default_text;   /* as a person would write it; NULL: the field stays zero */
+	uint64_t min, max;           /* COUNT, DURATION, SIZE; LIST, STRINGS: number of elements; max 0: no bound */
+	const char *default_text;    /* as a person would write it; NULL: the field stays zero */
 	const struct conf_key *keys; /* GROUP, LIST */
 	size_t element_size;         /* LIST */
-	/* CUSTOM: fills *field from the text. Any type: an additional check when set (text is NULL then, field is filled). */
+	/* CUSTOM: fills *field from the text, which lives until conf_free (so does a default). Other types: an additional
+	 * check when set, with text NULL and the field filled; GROUP: of the nested struct; LIST: of each element in turn. */
 	enum ps_err (*parse)(const char *text, void *field, struct ps_cause *cause);
 	size_t line_offset; /* LIST: where in an element an `unsigned` receives its line, (size_t)-1 for nowhere */
 };
 
 #define CONF_NO_LINE ((size_t)-1)
 
+#define CONF_FILE_MAX ((size_t)1024 * 1024)
+
 /* Reads `path` into the struct at `target` (zeroed by the caller). PS_E_CONFIG with the cause "FILE:LINE: key: ...",
- * PS_E_IO when the file cannot be read. *conf owns what `target` points to. */
+ * PS_E_IO when the file cannot be read, PS_E_LIMIT when it is larger than CONF_FILE_MAX. *conf owns what `target` points
+ * to. A key that stands twice, @include, control bytes and empty strings are errors. */
 enum ps_err conf_load(const char *path, const struct conf_key *keys, void *target, struct conf **conf,
                       struct ps_cause *cause) PS_MUST_CHECK;
+
+/* The same for `len` bytes of text that was read already; `path` is what errors call it, and paths are relative to its
+ * directory. */
+enum ps_err conf_parse(const char *text, size_t len, const char *path, const struct conf_key *keys, void *target,
+                       struct conf **conf, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* Fills `target` with the table's defaults alone (a sender run without a file). */
 enum ps_err conf_defaults(const struct conf_key *keys, void *target, struct conf **conf, struct ps_cause *cause)
 	PS_MUST_CHECK;
+
+/* Zeroed memory that lives until conf_free, or NULL. */
+void *conf_alloc(struct conf *conf, size_t n, size_t size);
+
+/* Sets the cause "FILE:LINE: ..." for what only the whole shows (a name twice, say); returns PS_E_CONFIG. */
+enum ps_err conf_fail(const struct conf *conf, unsigned line, struct ps_cause *cause, const char *format, ...)
+	PS_PRINTF(4, 5);
+
+/* The directory that the file's paths are relative to, "" for the working directory. */
+const char *conf_dir(const struct conf *conf);
 
 void conf_free(struct conf *conf);
 
