@@ -14,14 +14,18 @@
 #include "portseal/err.h"
 #include "portseal/identity.h"
 
-/* What an operator wrote in one rule; NULL where the key is absent. Borrowed strings. */
+/* What an operator wrote in one rule; NULL where the key is absent. Borrowed strings.
+ *
+ * A URI is compared without percent-decoding: scheme and authority without case, path segments byte for byte. A
+ * wildcard of `uri` stands only for plain segments: not empty, not "." or "..", without "%", "?" or "#". A wildcard of
+ * `dns` never stands for a label that is one itself. */
 struct access_rule {
-	const char *cn;          /* exact */
-	const char *ou;          /* exact, any OU of the subject */
-	const char *dns;         /* case-insensitive; * stands for exactly one whole label */
-	const char *uri;         /* * one whole path segment, ** only at the end: the rest (one segment or more) */
-	const char *spki_sha256; /* base64 of 32 bytes */
-	bool any;                /* every certificate that judge_chain lets through; alone in its rule */
+	const char *cn;                /* exact */
+	const char *ou;                /* exact, any OU of the subject */
+	const char *dns;               /* case-insensitive; * stands for exactly one whole label */
+	const char *uri;               /* * one whole path segment, ** only at the end: the rest (one segment or more) */
+	const char *spki_sha256;       /* base64 of 32 bytes */
+	bool any;                      /* every certificate that judge_chain lets through; alone in its rule */
 	uint8_t pin[IDENTITY_PIN_LEN]; /* set by access_rule_check from spki_sha256 */
 };
 

@@ -41,6 +41,9 @@ bool certificate_same_name(const struct mbedtls_asn1_named_data *a, const struct
 enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len, bool *found)
 	PS_MUST_CHECK;
 
+/* Is any extension of that sequence critical? True too if it cannot be walked. */
+bool certificate_has_critical(const uint8_t *der, size_t der_len);
+
 /* Has it name constraints (RFC 5280, section 4.2.1.10), critical or not? True too if the extensions cannot be read. */
 bool certificate_has_name_constraints(const struct mbedtls_x509_crt *certificate);
 

@@ -24,6 +24,19 @@ struct verdict {
 	int rule;               /* index of the rule that allowed, or -1 */
 };
 
+/*
+ * What is required of a chain, in the order in which the first failure is told:
+ *   1. a path of names to a trust anchor, over at most 8 intermediates that may issue (version 3, CA:TRUE, keyCertSign,
+ *      pathlen): else unknown-ca; each signature of it good: else bad-signature; of several paths one good one is enough
+ *   2. a leaf of version 3, not an authority, with readable names (identity_new): else bad-certificate; so a self-signed
+ *      leaf cannot be pinned as an anchor (anchors are authorities): pin its key in a rule instead
+ *   3. no name constraints anywhere, critical or not; no key under RSA 2048 or EC 255 bits, no hash under SHA-256
+ *   4. a leaf with the extended key usage of `purpose` by name, and digitalSignature where it has a key usage; above it
+ *      an extended key usage, where there is one, names the purpose or any
+ *   5. the dates of every certificate, the anchor's too
+ *   6. with CRLs: none below the anchor revoked (told first), a current list of every issuer
+ */
+
 /* Judges the presented chain (leaf first, ->next the rest; NULL: none presented) for `purpose` at time `now`.
  * *identity is set to what the leaf says whenever it could be read, also for a refused one (so that the log can name
  * it), else NULL; the caller's to free. */

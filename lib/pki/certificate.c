@@ -101,28 +101,73 @@ bool certificate_same_name(const mbedtls_x509_name *a, const mbedtls_x509_name *
 	return a == NULL && b == NULL;
 }
 
+struct extension {
+	const unsigned char *oid;
+	size_t oid_len;
+	bool critical;
+};
+
+/* Enters the SEQUENCE OF Extension that fills the DER; mbedTLS reads through pointers that are not const. */
+static enum ps_err enter_extensions(const uint8_t *der, size_t der_len, unsigned char **at, unsigned char **end)
+{
+	size_t len;
+
+	*at = (unsigned char *)(uintptr_t)der;
+	*end = *at + der_len;
+	if (der_len == 0)
+		return PS_OK;
+	if (mbedtls_asn1_get_tag(at, *end, &len, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) != 0 ||
+	    len != (size_t)(*end - *at))
+		return PS_E_PROTO;
+	return PS_OK;
+}
+
+static enum ps_err next_extension(unsigned char **at, unsigned char *end, struct extension *extension)
+{
+	size_t len;
+	int critical = 0;
+
+	if (mbedtls_asn1_get_tag(at, end, &len, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) != 0)
+		return PS_E_PROTO;
+	unsigned char *next = *at + len;
+	if (mbedtls_asn1_get_tag(at, next, &len, MBEDTLS_ASN1_OID) != 0)
+		return PS_E_PROTO;
+	extension->oid = *at;
+	extension->oid_len = len;
+	*at += len;
+	if (*at < next && **at == MBEDTLS_ASN1_BOOLEAN && mbedtls_asn1_get_bool(at, next, &critical) != 0)
+		return PS_E_PROTO;
+	extension->critical = critical != 0;
+	*at = next;
+	return PS_OK;
+}
+
 enum ps_err certificate_find_extension(const uint8_t *der, size_t der_len, const char *oid, size_t oid_len, bool *found)
 {
-	/* mbedTLS reads through pointers that are not const, and does not write. */
-	unsigned char *at = (unsigned char *)(uintptr_t)der;
-	unsigned char *end = at + der_len;
-	size_t len;
+	unsigned char *at, *end;
+	struct extension extension;
 	bool seen = false;
+	enum ps_err err = enter_extensions(der, der_len, &at, &end);
 
-	if (der_len > 0 && (mbedtls_asn1_get_tag(&at, end, &len, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) != 0 ||
-	                    at + len != end))
-		return PS_E_PROTO;
-	while (at < end) {
-		if (mbedtls_asn1_get_tag(&at, end, &len, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) != 0)
-			return PS_E_PROTO;
-		unsigned char *next = at + len;
-		if (mbedtls_asn1_get_tag(&at, next, &len, MBEDTLS_ASN1_OID) != 0)
-			return PS_E_PROTO;
-		seen = seen || (len == oid_len && memcmp(at, oid, len) == 0);
-		at = next;
+	while (err == PS_OK && at < end) {
+		err = next_extension(&at, end, &extension);
+		if (err == PS_OK && extension.oid_len == oid_len && memcmp(extension.oid, oid, oid_len) == 0)
+			seen = true;
 	}
-	*found = seen;
-	return PS_OK;
+	if (err == PS_OK)
+		*found = seen;
+	return err;
+}
+
+bool certificate_has_critical(const uint8_t *der, size_t der_len)
+{
+	unsigned char *at, *end;
+	struct extension extension = { .critical = false };
+	enum ps_err err = enter_extensions(der, der_len, &at, &end);
+
+	while (err == PS_OK && at < end && !extension.critical)
+		err = next_extension(&at, end, &extension);
+	return err != PS_OK || extension.critical;
 }
 
 bool certificate_has_name_constraints(const mbedtls_x509_crt *certificate)

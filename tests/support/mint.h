@@ -36,7 +36,7 @@ struct mint_extension {
 #define MINT_OID(oid_) .oid = (oid_), .oid_len = sizeof(oid_) - 1
 #define MINT_DER(der_) .der = (der_), .der_len = sizeof(der_) - 1
 
-enum mint_kind { MINT_CA, MINT_SENDER, MINT_RELAY }; /* issues; clientAuth; serverAuth */
+enum mint_kind { MINT_SENDER, MINT_RELAY, MINT_CA }; /* clientAuth; serverAuth; issues */
 
 #define MINT_PURPOSE_CLIENT 1u
 #define MINT_PURPOSE_SERVER 2u
