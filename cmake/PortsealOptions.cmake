@@ -50,7 +50,7 @@ endfunction()
 portseal_compile(
     -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wstrict-prototypes
     -Wmissing-prototypes -Wvla -Wcast-qual -Wpointer-arith -Wwrite-strings -Wundef -Wimplicit-fallthrough
-    -Werror=format-security -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion)
+    -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion)
 if(PORTSEAL_WERROR)
     target_compile_options(portseal_options INTERFACE -Werror)
 endif()
