@@ -45,16 +45,16 @@ enum bridge_end {
 
 struct bridge_report {
 	enum bridge_end end;
-	uint64_t to_plain;   /* payload bytes written to the plain side */
-	uint64_t to_sealed;  /* payload bytes sealed and written */
-	uint8_t peer_alert;  /* for BRIDGE_SEALED_ALERT */
-	uint8_t sent_alert;  /* ALERT_NONE when none */
+	uint64_t to_plain;  /* payload bytes written to the plain side */
+	uint64_t to_sealed; /* payload bytes sealed and written */
+	uint8_t peer_alert; /* for BRIDGE_SEALED_ALERT */
+	uint8_t sent_alert; /* ALERT_NONE when none */
 };
 
 struct bridge_config {
 	uv_loop_t *loop;
 	struct bridge_scratch *scratch; /* borrowed */
-	struct linger *linger;          /* borrowed: takes the sealed socket after an alert */
+	struct linger_set *linger;      /* borrowed: takes the sealed socket after an alert */
 	int sealed_fd;                  /* taken */
 	struct tls_stream *stream;      /* taken */
 	int plain_fd;                   /* taken; connected */

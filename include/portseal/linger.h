@@ -17,17 +17,17 @@
 #define LINGER_BYTES (1024 * 1024)
 #define LINGER_MAX 256
 
-struct linger;
+struct linger_set; /* not `struct linger`: that is the system's, for SO_LINGER */
 
 /* One for each loop. */
-enum ps_err linger_new(uv_loop_t *loop, struct linger **linger) PS_MUST_CHECK;
+enum ps_err linger_new(uv_loop_t *loop, struct linger_set **linger) PS_MUST_CHECK;
 
 /* Takes the socket. */
-void linger_close(struct linger *linger, int fd);
+void linger_close(struct linger_set *linger, int fd);
 
-size_t linger_count(const struct linger *linger);
+size_t linger_count(const struct linger_set *linger);
 
 /* Closes all at once. Runs the loop no further than libuv needs: the memory goes with the last close callback. */
-void linger_free(struct linger *linger);
+void linger_free(struct linger_set *linger);
 
 #endif
