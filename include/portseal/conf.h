@@ -77,6 +77,11 @@ enum ps_err conf_parse(const char *text, size_t len, const char *path, const str
 enum ps_err conf_defaults(const struct conf_key *keys, void *target, struct conf **conf, struct ps_cause *cause)
 	PS_MUST_CHECK;
 
+/* Fills a field from the command line by the rules of its key's row (all but GROUP, LIST and STRINGS): borrows `text`;
+ * the cause starts with the option ("--timeout: ..."). */
+enum ps_err conf_option(const struct conf_key *key, const char *option, const char *text, void *field,
+                        struct ps_cause *cause) PS_MUST_CHECK;
+
 /* Zeroed memory that lives until conf_free, or NULL. */
 void *conf_alloc(struct conf *conf, size_t n, size_t size);
 

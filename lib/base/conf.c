@@ -322,3 +322,15 @@ enum ps_err conf_defaults(const struct conf_key *keys, void *target, struct conf
 		conf_free(made);
 	return err;
 }
+
+enum ps_err conf_option(const struct conf_key *key, const char *option, const char *text, void *field,
+                        struct ps_cause *cause)
+{
+	struct conf_key given = *key;
+	given.default_text = text;
+	enum ps_err err = text[0] == '\0' ? ps_cause_set(cause, PS_E_CONFIG, "expected a value, got an empty one")
+	                                  : conf_value_default(&given, field, cause);
+	if (err == PS_OK && key->type != CONF_CUSTOM && key->parse != NULL)
+		err = key->parse(NULL, field, cause);
+	return err == PS_OK ? PS_OK : ps_cause_prefix(cause, err, "%s", option);
+}
