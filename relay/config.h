@@ -19,7 +19,7 @@
 #define CONFIG_NO_SERVICE (-1)
 
 struct relay_service {
-	const char *name;           /* letters, digits, "-", "_", "."; at most 63 */
+	const char *name;           /* letters, digits, "-", "_", "."; at most CONF_FIELD_SERVICE_MAX */
 	struct address target;
 	bool exposed;               /* the operator accepts plaintext to a target on another host */
 	struct conf_strings sni;    /* lower case */
@@ -55,14 +55,15 @@ struct relay_config {
 		uint64_t connections_per_client; /* 0: no limit */
 	} limits;
 	struct {
-		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms, message_ms;
+		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms;
+		uint64_t message_ms; /* 0 unless the file has it: it has no effect before messages do; warn */
 	} timeouts;
 	struct {
 		enum log_level level;
 		enum log_format format;
 	} log;
 	struct {
-		uint64_t gatekeepers, workers;   /* 0 in the file's absence: one for each core */
+		uint64_t gatekeepers, workers;   /* at least 1; one for each core unless the file says otherwise */
 	} processes;
 };
 
@@ -77,7 +78,7 @@ static inline struct relay_listener *config_listeners(const struct relay_config 
 }
 
 /* Reads and checks the whole file: syntax, ranges, names unique, listeners' services exist, rules meant as they stand,
- * targets loopback or exposed. The cause is one line that starts with FILE:LINE. */
+ * targets loopback or exposed. The cause is one line that starts with FILE:LINE, or with FILE where it cannot be read. */
 enum ps_err config_load(const char *path, struct relay_config **config, struct ps_cause *cause) PS_MUST_CHECK;
 void config_free(struct relay_config *config);
 
