@@ -2,7 +2,8 @@
 /*
  * config -- what a sender is told: by its configuration file, by options, or by both (options win).
  *
- * Owns:   everything the struct points to, until config_free. Loading touches no network and reads no key.
+ * Owns:   everything the struct points to, until config_free; texts of options are borrowed from the command line.
+ * Loading touches no network and reads no key.
  */
 #ifndef PORTSEAL_SENDER_CONFIG_H
 #define PORTSEAL_SENDER_CONFIG_H
@@ -19,13 +20,14 @@ struct sender_relay {
 	const char *address_text;
 	struct address address;
 	const char *server_name; /* what its certificate must be issued for; default: the address's host */
+	unsigned line;           /* 0: from the options */
 };
 
 struct sender_tunnel {
 	struct address listen;
 	const char *service;     /* NULL: no ALPN is sent */
 	bool exposed;            /* the operator accepts plaintext from other hosts */
-	unsigned line;
+	unsigned line;           /* 0: from the options */
 };
 
 enum sender_protocol { SENDER_PROTOCOL_AUTO, SENDER_PROTOCOL_TLS };
@@ -43,6 +45,7 @@ struct sender_config {
 	const char *service;           /* of send: --service or the file's `service` */
 	struct {
 		uint64_t connect_ms, handshake_ms, idle_ms, drain_ms;
+		uint64_t progress_ms; /* send: the longest wait without a byte; --timeout or timeouts.message */
 	} timeouts;
 	struct {
 		enum log_level level;
@@ -50,7 +53,7 @@ struct sender_config {
 	} log;
 	struct {
 		uint64_t gatekeepers, workers;
-	} processes;
+	} processes; /* at least 1; one for each core unless the file says otherwise */
 };
 
 static inline struct sender_relay *config_relay(const struct sender_config *config)
@@ -76,7 +79,9 @@ struct config_options {
 	const char *timeout;
 };
 
-/* Either from `file`, from the options alone, or both. Says what is missing by its option's name. */
+/* Either from `file`, from the options alone, or both. Says what is missing by its option's name and its key.
+ * needs_tunnels: without any tunnel it fails; `listen` (with `service`) makes one that replaces those of the file.
+ * Without it, `listen` is not looked at. `relay` replaces the file's relay with its server_name. */
 enum ps_err config_load(const struct config_options *options, bool needs_tunnels, struct sender_config **config,
                         struct ps_cause *cause) PS_MUST_CHECK;
 void config_free(struct sender_config *config);
