@@ -19,20 +19,20 @@
 #define CONFIG_NO_SERVICE (-1)
 
 struct relay_service {
-	const char *name;           /* letters, digits, "-", "_", "."; at most CONF_FIELD_SERVICE_MAX */
+	const char *name; /* letters, digits, "-", "_", "."; at most CONF_FIELD_SERVICE_MAX */
 	struct address target;
-	bool exposed;               /* the operator accepts plaintext to a target on another host */
-	struct conf_strings sni;    /* lower case */
+	bool exposed;            /* the operator accepts plaintext to a target on another host */
+	struct conf_strings sni; /* lower case */
 	struct conf_strings alpn;
-	struct conf_list rules;     /* of struct access_rule */
-	struct access_list allow;   /* the same, for judge_access */
+	struct conf_list rules;   /* of struct access_rule */
+	struct access_list allow; /* the same, for judge_access */
 	unsigned line;
 };
 
 struct relay_listener {
 	struct address address;
-	const char *service_name;   /* NULL: any */
-	int service;                /* index, or CONFIG_NO_SERVICE */
+	const char *service_name; /* NULL: any */
+	int service;              /* index, or CONFIG_NO_SERVICE */
 	unsigned line;
 };
 
@@ -45,12 +45,12 @@ struct relay_config {
 		const char *certificate;
 		const char *key;
 		const char *client_ca;
-		const char *crl;            /* NULL: revocation is not asked */
+		const char *crl; /* NULL: revocation is not asked */
 	} tls;
 	struct {
-		uint64_t handshakes;             /* at once, all gatekeepers together */
+		uint64_t handshakes; /* at once, all gatekeepers together */
 		uint64_t handshakes_per_source;
-		uint64_t waiting;                /* connections whose ClientHello is not whole yet */
+		uint64_t waiting; /* connections whose ClientHello is not whole yet */
 		uint64_t connections;
 		uint64_t connections_per_client; /* 0: no limit */
 	} limits;
@@ -63,7 +63,7 @@ struct relay_config {
 		enum log_format format;
 	} log;
 	struct {
-		uint64_t gatekeepers, workers;   /* at least 1; one for each core unless the file says otherwise */
+		uint64_t gatekeepers, workers; /* at least 1; one for each core unless the file says otherwise */
 	} processes;
 };
 

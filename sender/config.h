@@ -25,9 +25,9 @@ struct sender_relay {
 
 struct sender_tunnel {
 	struct address listen;
-	const char *service;     /* NULL: no ALPN is sent */
-	bool exposed;            /* the operator accepts plaintext from other hosts */
-	unsigned line;           /* 0: from the options */
+	const char *service; /* NULL: no ALPN is sent */
+	bool exposed;        /* the operator accepts plaintext from other hosts */
+	unsigned line;       /* 0: from the options */
 };
 
 enum sender_protocol { SENDER_PROTOCOL_AUTO, SENDER_PROTOCOL_TLS };
@@ -42,7 +42,7 @@ struct sender_config {
 		const char *relay_ca;
 	} tls;
 	enum sender_protocol protocol;
-	const char *service;           /* of send: --service or the file's `service` */
+	const char *service; /* of send: --service or the file's `service` */
 	struct {
 		uint64_t connect_ms, handshake_ms, idle_ms, drain_ms;
 		uint64_t progress_ms; /* send: the longest wait without a byte; --timeout or timeouts.message */

@@ -107,7 +107,7 @@ static enum ps_err skip_word(struct scan *scan)
 		digits++;
 	if (digits > DIGITS_MAX)
 		return ps_cause_set(scan->cause, PS_E_CONFIG, "a number above 999999999 is more than any key takes");
-	if (digits == 1 && *start == '0' && scan->at - start > 1 && (start[1] == 'x' || start[1] == 'X'))
+	if (digits == 1 && *start == '0' && scan->at - start > 1 && strchr("xXbBoOqQ", start[1]) != NULL)
 		return ps_cause_set(scan->cause, PS_E_CONFIG, "numbers are written in decimal here");
 	return PS_OK;
 }

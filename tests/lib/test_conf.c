@@ -388,6 +388,7 @@ static void test_numbers_that_the_library_would_truncate_are_refused(void **stat
 		{ "count = -4294967297;", "etc/x.conf:1: a number above 999999999 is more than any key takes" },
 		{ "count = 4294967297L;", "etc/x.conf:1: a number above 999999999 is more than any key takes" },
 		{ "count = 0x100000001;", "etc/x.conf:1: numbers are written in decimal here" },
+		{ "count = 0b101;", "etc/x.conf:1: numbers are written in decimal here" },
 	};
 	ASSERT_EACH_REFUSED(rows);
 }
