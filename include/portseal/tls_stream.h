@@ -76,6 +76,9 @@ enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struc
 /* The peer's fatal alert, or ALERT_NONE. */
 uint8_t tls_stream_peer_alert(const struct tls_stream *stream);
 
+/* The fatal alert that this side sealed, or ALERT_NONE. */
+uint8_t tls_stream_sent_alert(const struct tls_stream *stream);
+
 /* True once close_notify came. */
 bool tls_stream_peer_closed(const struct tls_stream *stream);
 

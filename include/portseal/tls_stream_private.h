@@ -36,6 +36,7 @@ struct tls_stream {
 	unsigned silent;        /* records of the peer in a row without payload in either direction */
 	struct handshake_in handshake;
 	uint8_t peer_alert;
+	uint8_t sent_alert;
 };
 
 /* Ends our direction: nothing can be sealed afterwards. */

@@ -38,6 +38,7 @@ enum ps_err tls_stream_new(enum tls_role role, const struct traffic_secrets *sec
 	made->role = role;
 	made->suite = suite;
 	made->peer_alert = ALERT_NONE;
+	made->sent_alert = ALERT_NONE;
 	enum ps_err err = init_keys(made, secrets);
 	if (err != PS_OK) {
 		tls_stream_free(made);
@@ -147,9 +148,12 @@ static enum ps_err end_with_alert(struct tls_stream *stream, uint8_t level, enum
 	if (stream->out_ended)
 		return PS_OK;
 	enum ps_err err = record_seal(&stream->seal, RECORD_ALERT, message, sizeof(message), out);
-	if (err == PS_OK)
-		tls_stream_end_out(stream);
-	return err;
+	if (err != PS_OK)
+		return err;
+	if (level == ALERT_LEVEL_FATAL)
+		stream->sent_alert = (uint8_t)alert;
+	tls_stream_end_out(stream);
+	return PS_OK;
 }
 
 enum ps_err tls_stream_close(struct tls_stream *stream, struct buf *out)
@@ -167,6 +171,11 @@ enum ps_err tls_stream_fail(struct tls_stream *stream, enum alert alert, struct 
 uint8_t tls_stream_peer_alert(const struct tls_stream *stream)
 {
 	return stream->peer_alert;
+}
+
+uint8_t tls_stream_sent_alert(const struct tls_stream *stream)
+{
+	return stream->sent_alert;
 }
 
 bool tls_stream_peer_closed(const struct tls_stream *stream)

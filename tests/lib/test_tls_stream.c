@@ -399,7 +399,9 @@ static void test_a_refusal_of_ours_ends_both_directions(void **state)
 
 	(void)state;
 	stream_peer_init(&peer, TLS_SERVER, SUITE);
+	assert_int_equal(tls_stream_sent_alert(peer.stream), ALERT_NONE);
 	assert_int_equal(tls_stream_fail(peer.stream, ALERT_ACCESS_DENIED, &peer.sent), PS_OK);
+	assert_int_equal(tls_stream_sent_alert(peer.stream), ALERT_ACCESS_DENIED);
 	stream_peer_receive_alert(&peer, 2, ALERT_ACCESS_DENIED);
 	stream_peer_send_text(&peer, "unheard");
 	assert_int_equal(stream_peer_deliver(&peer), PS_E_PROTO);
