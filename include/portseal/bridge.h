@@ -7,8 +7,12 @@
  * the back-pressure, and it bounds the memory of a connection. An idle bridge owns no buffer.
  *
  * Each direction ends on its own: close_notify becomes a FIN towards the plain side, a FIN there becomes close_notify.
- * A sealed side that ends without close_notify was cut: the plain side is reset, never cleanly ended. A plain side that
- * is reset becomes a fatal alert (internal_error), never close_notify; what it wrote before is delivered first.
+ * A sealed side that ends without close_notify was cut: what came is passed on as far as the plain socket takes it at
+ * once, then it is reset, never cleanly ended (a unix socket knows no reset: it is just closed). A plain side that is
+ * reset, or refuses a write, becomes a fatal alert (internal_error), never close_notify; what it wrote before is delivered
+ * first. If its own FIN came before, close_notify has been said and no alert can follow: then both are just closed.
+ *
+ * Once one socket is lost, what is still to be written to the other may stall for ten seconds (or idle_ms, if less).
  *
  * Owns:   both sockets, the tls_stream, what is buffered between them.
  * Never:  connects, shakes hands, or logs.
@@ -40,13 +44,13 @@ enum bridge_end {
 	BRIDGE_PLAIN_RESET,      /* the plain side's connection broke */
 	BRIDGE_IDLE,             /* no byte either way for idle_ms */
 	BRIDGE_ABORTED,          /* bridge_abort was called */
-	BRIDGE_NO_MEMORY,
+	BRIDGE_NO_MEMORY,        /* none left, or the cipher failed */
 };
 
 struct bridge_report {
 	enum bridge_end end;
-	uint64_t to_plain;  /* payload bytes written to the plain side */
-	uint64_t to_sealed; /* payload bytes sealed and written */
+	uint64_t to_plain;  /* payload bytes that the plain socket took */
+	uint64_t to_sealed; /* payload bytes sealed; the last may not have been written if it did not end well */
 	uint8_t peer_alert; /* for BRIDGE_SEALED_ALERT */
 	uint8_t sent_alert; /* ALERT_NONE when none */
 };
@@ -64,13 +68,18 @@ struct bridge_config {
 	void *owner;
 };
 
-/* Takes the sockets and the stream, also on failure (then they are closed and freed and on_end is not called). */
+/* Takes the sockets and the stream, also on failure: then they are closed and freed, the last memory with libuv's next
+ * callbacks, and on_end is not called. */
 enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridge) PS_MUST_CHECK;
 
-/* Ends it now: alert to the sealed side, reset to the plain side; on_end follows with BRIDGE_ABORTED. */
+/* Ends it now: alert to the sealed side, reset to the plain side; on_end follows, from the loop, with BRIDGE_ABORTED
+ * (or with what went wrong before). Harmless while it is ending; not after on_end. */
 void bridge_abort(struct bridge *bridge);
 
-/* Bytes it holds at this moment beyond its own struct: 0 when idle. */
+/* What bridge_buffered says at most: both sides stalled, and a part of a record. */
+#define BRIDGE_BUFFERED_MAX ((size_t)160 * 1024)
+
+/* Bytes of memory it owns at this moment beyond its own struct: 0 when idle. */
 size_t bridge_buffered(const struct bridge *bridge);
 
 #endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bridge_private -- what bridge.c (life and end of a bridge) and bridge_flow.c (its two directions) share.
+ */
+#ifndef PORTSEAL_BRIDGE_PRIVATE_H
+#define PORTSEAL_BRIDGE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "portseal/bridge.h"
+#include "portseal/buf.h"
+#include "portseal/record.h"
+
+/* What one wake-up of the sealed side works on: what was read now and the part of a record that was left before. */
+#define BRIDGE_IN_SIZE (64 * 1024)
+
+/* What one wake-up of the plain side reads: whole records, and sealed it still fits the 64 KiB a buf grows to. */
+#define BRIDGE_PLAIN_READ ((size_t)3 * RECORD_MAX_BODY)
+
+/* The payload of more records than this goes out in several writes. */
+#define BRIDGE_SPANS 256
+
+struct bridge_scratch {
+	uint8_t in[BRIDGE_IN_SIZE];
+	struct buf out; /* room for BRIDGE_PLAIN_READ bytes, sealed */
+	struct iovec spans[BRIDGE_SPANS];
+};
+
+/* One direction, named after where its bytes come from. */
+enum bridge_flow {
+	FLOW_OPEN,   /* more may come */
+	FLOW_ENDING, /* its source ended cleanly; what is pending at its sink, and then the end, must still be written */
+	FLOW_ENDED,  /* the end is written */
+};
+
+enum bridge_state {
+	BRIDGE_RUNNING,
+	BRIDGE_LAST_WORDS, /* the plain side is gone; what is pending for the sealed one, an alert last, is being written */
+	BRIDGE_CLOSING,    /* nothing but libuv's close callbacks is awaited */
+};
+
+struct bridge_side {
+	struct bridge *bridge;
+	uv_poll_t poll;
+	int fd;                /* -1 once closed or given away */
+	int mask;              /* what the poll handle waits for; 0: stopped */
+	enum bridge_flow flow; /* what comes from this side */
+	struct buf pending;    /* what must be written to this side before anything else */
+	bool broken;           /* it takes nothing any more: what is meant for it is discarded, an EOF proves nothing */
+	bool hung;             /* an error waits at its socket, to be met by the next read or write */
+	bool unwatched;        /* an idle wait would be woken without end */
+};
+
+struct bridge {
+	enum bridge_state state;
+	struct bridge_side sealed;
+	struct bridge_side plain;
+	struct buf partial; /* the front of a record not yet whole */
+	struct tls_stream *stream;
+	struct bridge_scratch *scratch;
+	struct linger_set *linger;
+	uv_timer_t timer;
+	uint64_t idle_ms;
+	uint64_t last_ms;   /* uv_now when bytes moved last, or a side was lost */
+	unsigned n_handles; /* open libuv handles: 0 ends it */
+	struct bridge_report report;
+	void (*on_end)(void *owner, const struct bridge_report *report);
+	void *owner;
+};
+
+/* Records why the bridge ends, unless something went wrong before. */
+void bridge_blame(struct bridge *bridge, enum bridge_end end);
+
+/* Bytes moved, or a side was lost: the time of silence starts again. */
+void bridge_touch(struct bridge *bridge);
+
+/* The side takes nothing any more. */
+void bridge_side_break(struct bridge_side *side);
+
+/* Writes what is pending at this side, as far as it goes. */
+void bridge_side_flush(struct bridge_side *side);
+
+/* Read once and pass on what came. Return what ends the bridge now, or BRIDGE_DONE: it goes on. */
+enum bridge_end bridge_read_sealed(struct bridge *bridge) PS_MUST_CHECK;
+enum bridge_end bridge_read_plain(struct bridge *bridge) PS_MUST_CHECK;
+
+#endif

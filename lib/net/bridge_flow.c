@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bridge_flow -- one read and one write at a time of a bridge's two directions.
+ *
+ * Never:  decides when to wait or when it is over (bridge.c), or reads for a side that has bytes pending.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "portseal/bridge_private.h"
+
+static bool is_transient(int number)
+{
+	return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
+
+void bridge_touch(struct bridge *bridge)
+{
+	bridge->last_ms = uv_now(bridge->timer.loop);
+}
+
+static bool is_sealed(const struct bridge_side *side)
+{
+	return side == &side->bridge->sealed;
+}
+
+void bridge_side_break(struct bridge_side *side)
+{
+	side->broken = true;
+	buf_release(&side->pending);
+	bridge_touch(side->bridge);
+	bridge_blame(side->bridge, is_sealed(side) ? BRIDGE_SEALED_RESET : BRIDGE_PLAIN_RESET);
+}
+
+/* Writes the spans as far as the socket takes them; how much that was. Breaks the side on errors. */
+static size_t side_write(struct bridge_side *side, struct iovec *spans, size_t n_spans)
+{
+	const struct msghdr message = { .msg_iov = spans, .msg_iovlen = n_spans };
+	const ssize_t sent = sendmsg(side->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0) {
+		if (!is_transient(errno))
+			bridge_side_break(side);
+		return 0;
+	}
+	bridge_touch(side->bridge);
+	if (!is_sealed(side))
+		side->bridge->report.to_plain += (uint64_t)sent;
+	return (size_t)sent;
+}
+
+void bridge_side_flush(struct bridge_side *side)
+{
+	if (!side->broken && buf_len(&side->pending) > 0) {
+		struct iovec span = { .iov_base = buf_front(&side->pending), .iov_len = buf_len(&side->pending) };
+		const size_t sent = side_write(side, &span, 1);
+		if (!side->broken)
+			buf_consume(&side->pending, sent);
+	}
+	if (side->broken || buf_len(&side->pending) == 0)
+		buf_release(&side->pending);
+}
+
+/* Keeps what the socket did not take of the spans. */
+static enum ps_err side_keep(struct bridge_side *side, const struct iovec *spans, size_t n_spans, size_t len)
+{
+	size_t skip = 0;
+	for (size_t i = 0; i < n_spans; i++)
+		skip += spans[i].iov_len;
+	skip -= len;
+
+	enum ps_err err = buf_reserve(&side->pending, len);
+	for (size_t i = 0; i < n_spans && err == PS_OK; i++) {
+		const size_t skipped = skip < spans[i].iov_len ? skip : spans[i].iov_len;
+		err = buf_append(&side->pending, (const uint8_t *)spans[i].iov_base + skipped, spans[i].iov_len - skipped);
+		skip -= skipped;
+	}
+	return err;
+}
+
+/* Passes the spans on, in order behind what is pending; what a broken side cannot take is discarded. */
+static enum ps_err side_pass(struct bridge_side *side, struct iovec *spans, size_t n_spans, size_t len)
+{
+	size_t sent = 0;
+	if (len > 0 && !side->broken && buf_len(&side->pending) == 0)
+		sent = side_write(side, spans, n_spans);
+	return side->broken || sent == len ? PS_OK : side_keep(side, spans, n_spans, len - sent);
+}
+
+/* What tls_stream_open says about the sealed side, as an end of the bridge. */
+static enum bridge_end end_of_open(struct bridge *bridge, enum ps_err err)
+{
+	switch (err) {
+	case PS_OK:
+		return BRIDGE_DONE;
+	case PS_E_CLOSED:
+		bridge->sealed.flow = FLOW_ENDING;
+		return BRIDGE_DONE;
+	case PS_E_IO:
+		bridge->report.peer_alert = tls_stream_peer_alert(bridge->stream);
+		return BRIDGE_SEALED_ALERT;
+	case PS_E_PROTO:
+		return BRIDGE_SEALED_PROTOCOL;
+	default:
+		return BRIDGE_NO_MEMORY;
+	}
+}
+
+/* Opens the whole records of the scratch area and passes their payload on; the rest is kept. */
+static enum bridge_end open_records(struct bridge *bridge, size_t len)
+{
+	struct bridge_scratch *scratch = bridge->scratch;
+	const size_t replies_before = buf_len(&bridge->sealed.pending);
+	struct tls_opened opened;
+	size_t done = 0;
+	enum ps_err err;
+
+	do {
+		err = tls_stream_open(bridge->stream, scratch->in + done, len - done, scratch->spans, BRIDGE_SPANS, &opened,
+		                      &bridge->sealed.pending);
+		if (side_pass(&bridge->plain, scratch->spans, opened.n_spans, opened.payload) != PS_OK)
+			return BRIDGE_NO_MEMORY;
+		done += opened.consumed;
+	} while (err == PS_OK && opened.more);
+
+	if (err == PS_OK && buf_append(&bridge->partial, scratch->in + done, len - done) != PS_OK)
+		return BRIDGE_NO_MEMORY;
+	if (buf_len(&bridge->sealed.pending) > replies_before)
+		bridge_side_flush(&bridge->sealed);
+	return end_of_open(bridge, err);
+}
+
+enum bridge_end bridge_read_sealed(struct bridge *bridge)
+{
+	uint8_t *in = bridge->scratch->in;
+	const size_t before = buf_len(&bridge->partial);
+	assert(before < BRIDGE_IN_SIZE);
+
+	const ssize_t got = recv(bridge->sealed.fd, in + before, BRIDGE_IN_SIZE - before, MSG_DONTWAIT);
+	if (got < 0)
+		return is_transient(errno) ? BRIDGE_DONE : BRIDGE_SEALED_RESET;
+	if (got == 0)
+		return BRIDGE_SEALED_TRUNCATED;
+	bridge_touch(bridge);
+
+	if (before > 0)
+		memcpy(in, buf_front(&bridge->partial), before);
+	buf_reset(&bridge->partial); /* keeps the memory, for a bulk transfer leaves a part of a record nearly each time */
+	const enum bridge_end end = open_records(bridge, before + (size_t)got);
+	if (buf_len(&bridge->partial) == 0)
+		buf_release(&bridge->partial);
+	return end;
+}
+
+static enum bridge_end seal_payload(struct bridge *bridge, const uint8_t *payload, size_t len)
+{
+	struct buf *out = &bridge->scratch->out;
+
+	assert(buf_len(&bridge->sealed.pending) == 0);
+	buf_reset(out);
+	if (tls_stream_seal(bridge->stream, payload, len, out) != PS_OK)
+		return BRIDGE_NO_MEMORY;
+	bridge->report.to_sealed += len;
+	struct iovec span = { .iov_base = buf_front(out), .iov_len = buf_len(out) };
+	return side_pass(&bridge->sealed, &span, 1, span.iov_len) == PS_OK ? BRIDGE_DONE : BRIDGE_NO_MEMORY;
+}
+
+/* The plain side's clean end. */
+static enum bridge_end end_plain(struct bridge *bridge)
+{
+	/* TRAP: once a write met the reset, recv() reports a clean end of what never had one. */
+	if (bridge->plain.broken)
+		return BRIDGE_PLAIN_RESET;
+	bridge->plain.flow = FLOW_ENDING;
+	if (bridge->sealed.broken)
+		return BRIDGE_DONE;
+	if (tls_stream_close(bridge->stream, &bridge->sealed.pending) != PS_OK)
+		return BRIDGE_NO_MEMORY;
+	bridge_side_flush(&bridge->sealed);
+	return BRIDGE_DONE;
+}
+
+enum bridge_end bridge_read_plain(struct bridge *bridge)
+{
+	uint8_t *in = bridge->scratch->in;
+	const ssize_t got = recv(bridge->plain.fd, in, BRIDGE_PLAIN_READ, MSG_DONTWAIT);
+	if (got < 0)
+		return is_transient(errno) ? BRIDGE_DONE : BRIDGE_PLAIN_RESET;
+	if (got == 0)
+		return end_plain(bridge);
+
+	bridge_touch(bridge);
+	return bridge->sealed.broken ? BRIDGE_DONE : seal_payload(bridge, in, (size_t)got);
+}
