@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * access -- matches an identity against the rules of a service, piece by piece, without copying or decoding.
+ *
+ * Never:  allocates, normalises a name, or lets a wildcard reach across a separator.
+ */
 #include "portseal/access.h"
 
 #include <ctype.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * certificate -- reads off a parsed certificate what mbedTLS leaves unsaid.
+ *
+ * Never:  decides about trust, or believes a length that it has not compared with what is there.
+ */
 #include "portseal/certificate.h"
 
 #include <stdio.h>

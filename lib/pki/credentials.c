@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * credentials -- loads our own certificate and key, and refuses what no peer would accept or TLS 1.3 cannot use.
+ *
+ * Never:  leaves a copy of the key behind: the file's bytes and the parsed key are wiped.
+ */
 #include "portseal/credentials.h"
 
 #include <stdlib.h>

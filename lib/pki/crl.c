@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crl -- copies what is asked of a revocation list into sorted serials, and lets go of mbedTLS's far larger form.
+ */
 #include "portseal/crl.h"
 
 #include <stdlib.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * identity -- copies the names out of a certificate, after looking at every byte of them.
+ *
+ * Never:  keeps a pointer into the certificate, or lets a NUL or control byte through.
+ */
 #include "portseal/identity.h"
 
 #include <arpa/inet.h>

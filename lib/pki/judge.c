@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * judge -- searches a path from the peer's certificate to a trust anchor, and checks all that is required of it.
+ *
+ * Never:  reads the machine's clock, or keeps anything from one peer to the next.
+ */
 #include "portseal/judge.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * refusal -- one table: the word of the log, the alert on the wire, the text for a person.
+ */
 #include "portseal/refusal.h"
 
 #include <assert.h>

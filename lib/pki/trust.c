@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trust -- loads anchors and revocation lists, and finds the list that counts for an issuer.
+ */
 #include "portseal/trust.h"
 
 #include <stdlib.h>

@@ -443,6 +443,21 @@ static void test_same_named_anchors_are_all_tried(void **state)
 	assert_verdict(LIST(old, new), LIST(mint_sender(new, "CN=alice")), REFUSAL_NONE);
 }
 
+static void test_sixteen_signatures_are_verified_for_one_peer_and_no_more(void **state)
+{
+	(void)state;
+	const struct mint_cert *anchors[18] = { NULL };
+	const struct mint_cert *leaf;
+
+	for (size_t i = 0; i < 16; i++)
+		anchors[i] = mint_ca("CN=CA");
+	leaf = mint_sender(anchors[15], "CN=alice");
+	assert_verdict(anchors, LIST(leaf), REFUSAL_NONE);
+	anchors[16] = anchors[15];
+	anchors[15] = anchors[14];
+	assert_verdict(anchors, LIST(leaf), REFUSAL_BAD_SIGNATURE);
+}
+
 static void test_flood_of_same_named_intermediates_is_bounded(void **state)
 {
 	(void)state;
@@ -624,6 +639,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_cross_signed_authority_is_followed_to_the_anchor_we_know, clear),
 		cmocka_unit_test_teardown(test_valid_path_is_found_next_to_an_expired_one, clear),
 		cmocka_unit_test_teardown(test_same_named_anchors_are_all_tried, clear),
+		cmocka_unit_test_teardown(test_sixteen_signatures_are_verified_for_one_peer_and_no_more, clear),
 		cmocka_unit_test_teardown(test_flood_of_same_named_intermediates_is_bounded, clear),
 		cmocka_unit_test_teardown(test_dates_come_from_the_given_clock, clear),
 		cmocka_unit_test_teardown(test_critical_extension_nobody_knows_does_not_even_parse, clear),
