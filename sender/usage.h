@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * usage -- what the subcommands have in common on the command line, and the one line on stderr with which one fails.
+ */
+#ifndef PORTSEAL_SENDER_USAGE_H
+#define PORTSEAL_SENDER_USAGE_H
+
+#include "config.h"
+#include "outcome.h"
+#include "portseal/args.h"
+
+#define PROGRAM "portseal-sender"
+
+/* Rows of an option table that fill a struct config_options. */
+#define USAGE_RELAY_ROWS(options) \
+	{ "config", 'c', "FILE", "read the configuration from FILE; options win over it", &(options)->file, NULL }, \
+		{ "relay", 0, "HOST:PORT", "the relay", &(options)->relay, NULL }, \
+		{ "server-name", 0, "NAME", "the name in the relay's certificate (default: HOST)", &(options)->server_name, NULL }, \
+		{ "cert", 0, "FILE", "our certificate", &(options)->certificate, NULL }, \
+		{ "key", 0, "FILE", "our private key", &(options)->key, NULL }, \
+	{ \
+		"ca", 0, "FILE", "the authority that signed the relay's certificate", &(options)->relay_ca, NULL \
+	}
+
+/* "portseal-sender: PREFIXcause"; returns OUTCOME_USAGE. */
+int usage_error(const char *prefix, const struct ps_cause *cause);
+
+void usage_print_failure(const struct outcome *outcome);
+
+/* The help of a subcommand; `tail` is printed behind the options. */
+void usage_print(const char *synopsis, const char *purpose, const struct args_option *options, const char *tail);
+
+#endif
