@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * local -- the local connections of one worker, each from its accept to its end: a gatekeeper is asked to dial, the local
+ * client's bytes stay unread meanwhile, and a bridge joins both ends.
+ *
+ * Owns:   the accepted sockets and what the gatekeepers answer, until a bridge has them.
+ * Never:  dials, or sees a certificate's key. Logs exactly one end of each connection: closed or refused.
+ */
+#ifndef PORTSEAL_SENDER_LOCAL_H
+#define PORTSEAL_SENDER_LOCAL_H
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "config.h"
+#include "portseal/bridge.h"
+#include "portseal/handover.h"
+#include "portseal/linger.h"
+
+struct locals;
+
+struct locals_config {
+	uv_loop_t *loop;
+	struct bridge_scratch *scratch;     /* borrowed */
+	struct linger_set *linger;          /* borrowed */
+	int slot;                           /* where gatekeepers are asked */
+	const struct sender_config *config; /* borrowed */
+};
+
+enum ps_err locals_new(const struct locals_config *config, struct locals **locals) PS_MUST_CHECK;
+
+/* None is left: locals_count is 0. */
+void locals_free(struct locals *locals);
+
+/* Takes an accepted socket. PS_E_AGAIN: the gatekeepers' queue is full: accept no more until locals_ask_again is PS_OK. */
+enum ps_err locals_begin(struct locals *locals, uint32_t tunnel, int fd, const char *peer) PS_MUST_CHECK;
+
+/* Asks for those that the queue had no room for. PS_E_AGAIN: there is still none. */
+enum ps_err locals_ask_again(struct locals *locals) PS_MUST_CHECK;
+
+/* A gatekeeper's answer; takes its descriptor. One that nobody waits for any more is closed. */
+void locals_take(struct locals *locals, struct handover_message *message);
+
+/* Cuts all; each ends with the next turns of the loop. */
+void locals_abort(struct locals *locals);
+
+size_t locals_count(const struct locals *locals);
+
+#endif

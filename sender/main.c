@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * portseal-sender -- carries plain traffic of this host to a relay, sealed by mutual TLS 1.3.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "portseal/handshake.h"
+#include "send.h"
+#include "tunnel.h"
+#include "usage.h"
+
+static const struct args_command commands[] = {
+	{ "send", "[FILE | -]", "deliver one payload and print the reply", send_main },
+	{ "tunnel", "-c FILE", "listen on local ports and carry each connection", tunnel_main },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static void print_help(void)
+{
+	printf("usage: %s COMMAND [OPTION]...\n\n", PROGRAM);
+	args_print_commands(stdout, PROGRAM, commands);
+	printf("\n  --help      this text; behind a COMMAND, that of the command\n  --version   print the version\n");
+}
+
+int main(int argc, char **argv)
+{
+	const struct args_command *command;
+	struct ps_cause cause;
+
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		print_help();
+		return OUTCOME_DONE;
+	}
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		printf("%s %s (mbedTLS %s)\n", PROGRAM, PS_VERSION, handshake_library_version());
+		return OUTCOME_DONE;
+	}
+	if (argc < 2) {
+		(void)ps_cause_set(&cause, PS_E_CONFIG, "a command is missing: see %s --help", PROGRAM);
+		return usage_error("", &cause);
+	}
+	command = args_find_command(commands, argv[1], &cause);
+	if (command == NULL)
+		return usage_error("", &cause);
+	return command->run(argc - 1, argv + 1);
+}
