@@ -144,6 +144,7 @@ static void finish(struct mint_cert *cert, mbedtls_x509write_cert *writer, const
 	patch(body, body_len, spec);
 	cert->der = mint_sign(body, body_len, signer, spec->md != MBEDTLS_MD_NONE ? spec->md : MBEDTLS_MD_SHA256,
 	                      spec->broken_signature, &cert->der_len);
+	mint_keep(cert->der, MINT_MEMORY);
 }
 
 struct mint_cert *mint_certificate(const struct mint_spec *spec, const struct mint_cert *issuer)

@@ -116,5 +116,6 @@ const char *mint_crl(const struct mint_crl_spec *spec, const struct mint_cert *i
 	wrap(&back, end, SEQUENCE);
 
 	uint8_t *whole = mint_sign(back.at, (size_t)(end - back.at), key, MBEDTLS_MD_SHA256, spec->broken_signature, &len);
+	mint_keep(whole, MINT_MEMORY);
 	return mint_wrap_pem("X509 CRL", whole, len);
 }

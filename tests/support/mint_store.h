@@ -17,7 +17,8 @@ int mint_must(int ret, const char *what);
 /* Puts `der` in PEM, kept. */
 const char *mint_wrap_pem(const char *label, const uint8_t *der, size_t der_len);
 
-/* Signs body (a whole SEQUENCE) and returns SEQUENCE { body, algorithm, signature } in new memory. */
+/* Signs body (a whole SEQUENCE) and returns SEQUENCE { body, algorithm, signature } in new memory, the
+ * caller's to keep or free. */
 uint8_t *mint_sign(const uint8_t *body, size_t body_len, mbedtls_pk_context *key, mbedtls_md_type_t md, bool broken,
                    size_t *len);
 
