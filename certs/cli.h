@@ -61,5 +61,6 @@ int command_renew(int argc, char *const *argv);
 int command_revoke(int argc, char *const *argv);
 int command_crl(int argc, char *const *argv);
 int command_list(int argc, char *const *argv);
+int command_show(int argc, char *const *argv);
 
 #endif

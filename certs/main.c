@@ -11,11 +11,12 @@ static const struct args_command commands[] = {
 	  command_sender },
 	{ "sign", "CSR --as relay|sender [--name NAME] [--copy-names]", "sign a request: the key stays on its host",
 	  command_sign },
-	{ "renew", "NAME [--days N] [--new-key]", "replace a certificate by a fresh one with the same names",
+	{ "renew", "NAME [--days N] [--new-key]", "fresh certificate, same names; the old one stays valid until revoked",
 	  command_renew },
 	{ "revoke", "NAME | --serial HEX [--reason R]", "revoke certificates and write a new ca.crl", command_revoke },
 	{ "crl", "[--days N]", "write a fresh ca.crl", command_crl },
 	{ "list", "[--json]", "show what was issued", command_list },
+	{ "show", "FILE...", "explain certificates, requests, CRLs and keys", command_show },
 	{ NULL, NULL, NULL, NULL },
 };
 
