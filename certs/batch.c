@@ -125,8 +125,7 @@ enum ps_err batch_begin(const char *dir, struct ps_cause *cause)
 	return PS_OK;
 }
 
-enum ps_err batch_add(const char *dir, const char *file, const struct buf *content, mode_t mode,
-                      struct ps_cause *cause)
+enum ps_err batch_add(const char *dir, const char *file, const struct buf *content, mode_t mode, struct ps_cause *cause)
 {
 	char path[PATH_MAX];
 	if (snprintf(path, sizeof(path), "%s/" NEXT "/%s", dir, file) >= (int)sizeof(path))

@@ -25,8 +25,8 @@ enum ps_err batch_recover(const char *dir, struct ps_cause *cause) PS_MUST_CHECK
 enum ps_err batch_begin(const char *dir, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* The whole content of DIR/file, with exactly this mode. */
-enum ps_err batch_add(const char *dir, const char *file, const struct buf *content, mode_t mode,
-                      struct ps_cause *cause) PS_MUST_CHECK;
+enum ps_err batch_add(const char *dir, const char *file, const struct buf *content, mode_t mode, struct ps_cause *cause)
+	PS_MUST_CHECK;
 
 /* Replaces all the files. A failure before the decisive moment leaves everything as it was. */
 enum ps_err batch_commit(const char *dir, struct ps_cause *cause) PS_MUST_CHECK;

@@ -57,7 +57,8 @@ static int print_help(const struct args_command *commands)
 	printf("usage: " PROGRAM " COMMAND [OPTION]...\n\n"
 	       "A small certificate authority in one directory.\n\n");
 	args_print_commands(stdout, PROGRAM, commands);
-	printf("\n" PROGRAM " COMMAND --help tells more. Exit codes: 0 done, 1 unforeseen, 2 usage, 3 our own files or keys.\n");
+	printf("\n" PROGRAM
+	       " COMMAND --help tells more. Exit codes: 0 done, 1 unforeseen, 2 usage, 3 our own files or keys.\n");
 	return CLI_OK;
 }
 

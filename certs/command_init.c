@@ -57,9 +57,10 @@ static enum ps_err make_room(const struct authority *authority, bool force, int6
 	if (found == NULL)
 		return PS_OK;
 	if (!force)
-		return ps_cause_set(cause, PS_E_CONFIG,
-		                    "%s/%s: there is an authority already; --force makes another and keeps this one in old-TIME",
-		                    authority->dir, found);
+		return ps_cause_set(
+			cause, PS_E_CONFIG,
+			"%s/%s: there is an authority already; --force makes another and keeps this one in old-TIME",
+			authority->dir, found);
 	return keep_old(authority, now, cause);
 }
 

@@ -47,7 +47,8 @@ static enum ps_err collect_names(const struct wishes *wishes, enum names_role ro
 	if (role == ROLE_RELAY && (wishes->uri.n > 0 || wishes->ou != NULL))
 		return ps_cause_set(cause, PS_E_CONFIG, "--uri and --ou are for senders: a relay is known by --dns and --ip");
 	if (role == ROLE_SENDER && wishes->ip.n > 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "--ip is for relays: a sender is known by its name, --uri, --dns, --ou");
+		return ps_cause_set(cause, PS_E_CONFIG,
+		                    "--ip is for relays: a sender is known by its name, --uri, --dns, --ou");
 	enum ps_err err = wishes->name == NULL ? PS_OK : names_set_cn(names, wishes->name, cause);
 	if (err == PS_OK)
 		err = add_all(&wishes->dns, names_add_dns, names, cause);
@@ -145,7 +146,7 @@ static enum ps_err copy_names(const char *path, const mbedtls_x509_csr *request,
 	return PS_OK;
 }
 
-static enum ps_err sign_request(const char *path, const struct wishes *wishes, struct holder_order *order,
+static enum ps_err sign_request(const char *path, const struct wishes *wishes, const struct holder_order *order,
                                 struct names *names, struct ps_cause *cause)
 {
 	struct authority authority;
@@ -162,8 +163,9 @@ static enum ps_err sign_request(const char *path, const struct wishes *wishes, s
 	if (err == PS_OK)
 		err = authority_unlock(&authority, wishes->password_file, time(NULL), cause);
 	if (err == PS_OK) {
-		order->public_key = &request.pk;
-		err = holder_issue(&authority, order, cause);
+		struct holder_order complete = *order;
+		complete.public_key = &request.pk;
+		err = holder_issue(&authority, &complete, cause);
 	}
 	authority_close(&authority);
 	mbedtls_x509_csr_free(&request);

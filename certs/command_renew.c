@@ -13,9 +13,8 @@
 #include "request.h"
 
 /* What the index says of the certificate in NAME.crt, which it must know and not have revoked. */
-static enum ps_err find_entry(const struct authority *authority, const char *name,
-                              const mbedtls_x509_crt *certificate, const struct ledger_entry **entry,
-                              struct ps_cause *cause)
+static enum ps_err find_entry(const struct authority *authority, const char *name, const mbedtls_x509_crt *certificate,
+                              const struct ledger_entry **entry, struct ps_cause *cause)
 {
 	char serial[LEDGER_SERIAL_CAP];
 	authority_serial(&certificate->serial, serial);

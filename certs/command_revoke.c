@@ -13,8 +13,8 @@
 #include "names.h"
 
 struct revocation {
-	const char *name;                   /* every certificate of that name, or */
-	const char *serial;                 /* the one */
+	const char *name;   /* every certificate of that name, or */
+	const char *serial; /* the one */
 	const struct ledger_reason *reason;
 	int64_t now;
 };

@@ -118,8 +118,10 @@ static const struct kind {
 	const char *label; /* what the PEM line ends in */
 	int (*show)(struct report *report, const struct piece *piece);
 } kinds[] = {
-	{ "CERTIFICATE-----", show_certificate }, { "CERTIFICATE REQUEST-----", show_request },
-	{ "X509 CRL-----", show_crl },            { "PRIVATE KEY-----", show_key },
+	{ "CERTIFICATE-----", show_certificate },
+	{ "CERTIFICATE REQUEST-----", show_request },
+	{ "X509 CRL-----", show_crl },
+	{ "PRIVATE KEY-----", show_key },
 	{ "PUBLIC KEY-----", show_public_key },
 };
 

@@ -10,8 +10,8 @@
 
 #include "mbed.h"
 
-#define FRAME_BYTES 4096    /* everything but the entries: names, extensions, signature */
-#define BYTES_PER_ENTRY 96  /* serial 22, date 17, reason 16, tags */
+#define FRAME_BYTES 4096   /* everything but the entries: names, extensions, signature */
+#define BYTES_PER_ENTRY 96 /* serial 22, date 17, reason 16, tags */
 #define SEQUENCE (MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE)
 #define VERSION_2 1
 
@@ -36,8 +36,8 @@ static int write_algorithm(struct der *der, mbedtls_pk_context *key)
 	const char *oid = NULL;
 	size_t oid_len = 0;
 	bool rsa = mbedtls_pk_get_type(key) == MBEDTLS_PK_RSA;
-	int ret = mbedtls_oid_get_oid_by_sig_alg(rsa ? MBEDTLS_PK_RSA : MBEDTLS_PK_ECDSA, MBEDTLS_MD_SHA256, &oid,
-	                                         &oid_len);
+	int ret =
+		mbedtls_oid_get_oid_by_sig_alg(rsa ? MBEDTLS_PK_RSA : MBEDTLS_PK_ECDSA, MBEDTLS_MD_SHA256, &oid, &oid_len);
 	if (ret != 0)
 		return ret;
 	return mbedtls_asn1_write_algorithm_identifier_ext(&der->at, der->start, oid, oid_len, 0, rsa);
@@ -130,8 +130,8 @@ static int write_signed(struct der *der, mbedtls_pk_context *key, const uint8_t 
 	size_t signature_len = 0;
 	int ret = mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), body, body_len, hash);
 	if (ret == 0)
-		ret = mbedtls_pk_sign(key, MBEDTLS_MD_SHA256, hash, sizeof(hash), signature, sizeof(signature),
-		                      &signature_len, MBED_RNG);
+		ret = mbedtls_pk_sign(key, MBEDTLS_MD_SHA256, hash, sizeof(hash), signature, sizeof(signature), &signature_len,
+		                      MBED_RNG);
 	if (ret != 0)
 		return ret;
 	int len = mbedtls_asn1_write_bitstring(&der->at, der->start, signature, signature_len * 8);

@@ -117,9 +117,9 @@ static void describe_sans(struct report *report, const mbedtls_x509_sequence *sa
 		const char *key;
 		int kind;
 	} kinds[] = { { "dns", MBEDTLS_X509_SAN_DNS_NAME },
-		      { "ip", MBEDTLS_X509_SAN_IP_ADDRESS },
-		      { "uri", MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER },
-		      { "email", MBEDTLS_X509_SAN_RFC822_NAME } };
+		          { "ip", MBEDTLS_X509_SAN_IP_ADDRESS },
+		          { "uri", MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER },
+		          { "email", MBEDTLS_X509_SAN_RFC822_NAME } };
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		report_list(report, kinds[i].key);
 		for (const mbedtls_x509_sequence *at = sans; at != NULL && at->buf.p != NULL; at = at->next) {

@@ -13,9 +13,8 @@ static enum ps_err check_free(const struct authority *authority, const char *nam
 {
 	if (!authority_has(authority, name, suffix))
 		return PS_OK;
-	return ps_cause_set(cause, PS_E_CONFIG,
-	                    "%s/%s%s: exists already; renew keeps its names, --force replaces it", authority->dir, name,
-	                    suffix);
+	return ps_cause_set(cause, PS_E_CONFIG, "%s/%s%s: exists already; renew keeps its names, --force replaces it",
+	                    authority->dir, name, suffix);
 }
 
 /* A certificate beside somebody else's key would be of use to nobody. */
@@ -98,7 +97,7 @@ enum ps_err holder_issue(struct authority *authority, const struct holder_order 
 	if (err == PS_OK && shown.validity.until <= shown.validity.from)
 		err = ps_cause_set(cause, PS_E_CONFIG, "the authority ends before the certificate would begin");
 	const struct issue_order issue = { order->role, order->names, order->public_key != NULL ? order->public_key : &made,
-		                           shown.validity };
+		                               shown.validity };
 	if (err == PS_OK)
 		err = issue_certificate(authority, &issue, &certificate_pem, cause);
 

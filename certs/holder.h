@@ -15,7 +15,7 @@
 
 struct holder_order {
 	enum names_role role;
-	struct names *names; /* borrowed */
+	struct names *names;            /* borrowed */
 	struct stamp_span validity;     /* ends with the authority at the latest, which is said */
 	mbedtls_pk_context *public_key; /* NULL: make a key and write NAME.key */
 	bool force;                     /* replace what is there */

@@ -56,8 +56,8 @@ static int set_validity(mbedtls_x509write_cert *write, const struct stamp_span *
 static int set_sans(mbedtls_x509write_cert *write, struct names *names)
 {
 	static const int types[] = { [SAN_DNS] = MBEDTLS_X509_SAN_DNS_NAME,
-		                     [SAN_IP] = MBEDTLS_X509_SAN_IP_ADDRESS,
-		                     [SAN_URI] = MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER };
+		                         [SAN_IP] = MBEDTLS_X509_SAN_IP_ADDRESS,
+		                         [SAN_URI] = MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER };
 	mbedtls_x509_san_list list[NAMES_SANS_MAX];
 	memset(list, 0, sizeof(list));
 	if (names->n_sans == 0)
@@ -78,9 +78,8 @@ static int set_key_purpose(mbedtls_x509write_cert *write, enum names_role role)
 {
 	const char *oid = role == ROLE_RELAY ? MBEDTLS_OID_SERVER_AUTH : MBEDTLS_OID_CLIENT_AUTH;
 	const uint8_t oid_len = MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH); /* the same for both */
-	uint8_t purpose[4 + MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH)] = {
-		MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE, 2 + oid_len, MBEDTLS_ASN1_OID, oid_len
-	};
+	uint8_t purpose[4 + MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH)] = { MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE,
+		                                                               2 + oid_len, MBEDTLS_ASN1_OID, oid_len };
 	memcpy(purpose + 4, oid, oid_len);
 	return mbedtls_x509write_crt_set_extension(write, MBEDTLS_OID_EXTENDED_KEY_USAGE,
 	                                           MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), CRITICAL, purpose,
@@ -104,8 +103,8 @@ static int set_authority_key_id(mbedtls_x509write_cert *write, const struct auth
 	if (len == 0)
 		return 0;
 	return mbedtls_x509write_crt_set_extension(write, MBEDTLS_OID_AUTHORITY_KEY_IDENTIFIER,
-	                                           MBEDTLS_OID_SIZE(MBEDTLS_OID_AUTHORITY_KEY_IDENTIFIER), NOT_CRITICAL,
-	                                           id, len);
+	                                           MBEDTLS_OID_SIZE(MBEDTLS_OID_AUTHORITY_KEY_IDENTIFIER), NOT_CRITICAL, id,
+	                                           len);
 }
 
 /* Version, algorithm, serial, dates, subject, its key and that key's identifier: what every certificate has. */

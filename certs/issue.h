@@ -20,7 +20,7 @@ enum ps_err issue_authority(const struct names *names, mbedtls_pk_context *key, 
 
 struct issue_order {
 	enum names_role role;
-	struct names *names; /* borrowed */
+	struct names *names;     /* borrowed */
 	mbedtls_pk_context *key; /* the holder's; only the public half is used */
 	struct stamp_span validity;
 };

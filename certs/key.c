@@ -12,11 +12,11 @@
 #include "mbed.h"
 #include "portseal/file.h"
 
-#define DER_CAP 8192       /* an RSA key of 8192 bits takes about 4800 bytes */
+#define DER_CAP 8192 /* an RSA key of 8192 bits takes about 4800 bytes */
 #define FILE_MAX_BYTES 65536
 #define SALT_LEN 16
 #define IV_LEN 16
-#define ITERATIONS 600000  /* about half a second; what OWASP asks of PBKDF2 with SHA-256 since 2023 */
+#define ITERATIONS 600000 /* about half a second; what OWASP asks of PBKDF2 with SHA-256 since 2023 */
 #define RSA_MIN_BITS 2048
 
 #define SEQUENCE (MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE)
@@ -40,8 +40,8 @@ static int write_pkcs8(const mbedtls_pk_context *key, uint8_t *der)
 	len = mbed_wrap(&at, der, MBEDTLS_ASN1_OCTET_STRING, len);
 
 	/* AlgorithmIdentifier { id-ecPublicKey, prime256v1 } (RFC 5480, section 2.1.1) */
-	int algorithm = mbedtls_asn1_write_oid(&at, der, MBEDTLS_OID_EC_GRP_SECP256R1,
-	                                       MBEDTLS_OID_SIZE(MBEDTLS_OID_EC_GRP_SECP256R1));
+	int algorithm =
+		mbedtls_asn1_write_oid(&at, der, MBEDTLS_OID_EC_GRP_SECP256R1, MBEDTLS_OID_SIZE(MBEDTLS_OID_EC_GRP_SECP256R1));
 	algorithm = mbed_sum(algorithm, mbedtls_asn1_write_oid(&at, der, MBEDTLS_OID_EC_ALG_UNRESTRICTED,
 	                                                       MBEDTLS_OID_SIZE(MBEDTLS_OID_EC_ALG_UNRESTRICTED)));
 	len = mbed_sum(len, mbed_wrap(&at, der, SEQUENCE, algorithm));
@@ -54,8 +54,8 @@ static int write_pbes2(const uint8_t *salt, const uint8_t *iv, uint8_t *out, siz
 {
 	uint8_t *at = out + cap;
 	int cipher = mbedtls_asn1_write_octet_string(&at, out, iv, IV_LEN);
-	cipher = mbed_sum(cipher, mbedtls_asn1_write_oid(&at, out, MBEDTLS_OID_AES_256_CBC,
-	                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_AES_256_CBC)));
+	cipher = mbed_sum(
+		cipher, mbedtls_asn1_write_oid(&at, out, MBEDTLS_OID_AES_256_CBC, MBEDTLS_OID_SIZE(MBEDTLS_OID_AES_256_CBC)));
 	int len = mbed_wrap(&at, out, SEQUENCE, cipher);
 
 	int kdf = mbedtls_asn1_write_algorithm_identifier(&at, out, MBEDTLS_OID_HMAC_SHA256,
@@ -63,8 +63,8 @@ static int write_pbes2(const uint8_t *salt, const uint8_t *iv, uint8_t *out, siz
 	kdf = mbed_sum(kdf, mbedtls_asn1_write_int(&at, out, ITERATIONS));
 	kdf = mbed_sum(kdf, mbedtls_asn1_write_octet_string(&at, out, salt, SALT_LEN));
 	kdf = mbed_wrap(&at, out, SEQUENCE, kdf);
-	kdf = mbed_sum(kdf, mbedtls_asn1_write_oid(&at, out, MBEDTLS_OID_PKCS5_PBKDF2,
-	                                           MBEDTLS_OID_SIZE(MBEDTLS_OID_PKCS5_PBKDF2)));
+	kdf = mbed_sum(
+		kdf, mbedtls_asn1_write_oid(&at, out, MBEDTLS_OID_PKCS5_PBKDF2, MBEDTLS_OID_SIZE(MBEDTLS_OID_PKCS5_PBKDF2)));
 	len = mbed_sum(len, mbed_wrap(&at, out, SEQUENCE, kdf));
 	return mbed_wrap(&at, out, SEQUENCE, len);
 }
@@ -196,7 +196,7 @@ enum ps_err key_check_strength(const mbedtls_pk_context *key, struct ps_cause *c
 	bool strong_rsa = mbedtls_pk_get_type(key) == MBEDTLS_PK_RSA && mbedtls_pk_get_bitlen(key) >= RSA_MIN_BITS;
 	if (strong_rsa || strncmp(kind, "P-", 2) == 0)
 		return PS_OK;
-	return ps_cause_set(cause, PS_E_CONFIG,
-	                    "a key of type %s is too weak or not for TLS: use P-256, P-384, P-521 or RSA of 2048 bits and more",
-	                    kind);
+	return ps_cause_set(
+		cause, PS_E_CONFIG,
+		"a key of type %s is too weak or not for TLS: use P-256, P-384, P-521 or RSA of 2048 bits and more", kind);
 }

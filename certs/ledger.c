@@ -14,12 +14,8 @@
 
 /* certificateHold and removeFromCRL are left out: nothing here takes a revocation back. */
 const struct ledger_reason ledger_reasons[] = {
-	{ 0, "unspecified" },
-	{ 1, "keyCompromise" },
-	{ 3, "affiliationChanged" },
-	{ 4, "superseded" },
-	{ 5, "cessationOfOperation" },
-	{ 9, "privilegeWithdrawn" },
+	{ 0, "unspecified" }, { 1, "keyCompromise" },        { 3, "affiliationChanged" },
+	{ 4, "superseded" },  { 5, "cessationOfOperation" }, { 9, "privilegeWithdrawn" },
 	{ 0, NULL },
 };
 

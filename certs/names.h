@@ -15,11 +15,11 @@
 #include "portseal/err.h"
 #include "portseal/text.h"
 
-#define NAMES_TEXT_CAP 513       /* bytes of one name with its NUL; a URI is the longest */
-#define NAMES_CN_CAP 201         /* 64 characters, which may be several bytes each */
-#define NAMES_CN_CHARACTERS 64   /* RFC 5280, appendix A.1: ub-common-name, ub-organizational-unit-name */
+#define NAMES_TEXT_CAP 513     /* bytes of one name with its NUL; a URI is the longest */
+#define NAMES_CN_CAP 201       /* 64 characters, which may be several bytes each */
+#define NAMES_CN_CHARACTERS 64 /* RFC 5280, appendix A.1: ub-common-name, ub-organizational-unit-name */
 #define NAMES_SANS_MAX 64
-#define NAMES_SUBJECT_CAP 1400   /* both texts, three characters a byte */
+#define NAMES_SUBJECT_CAP 1400 /* both texts, three characters a byte */
 
 enum names_role { ROLE_RELAY, ROLE_SENDER };
 

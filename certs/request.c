@@ -25,9 +25,8 @@ static enum ps_err check_signature(const char *path, mbedtls_x509_csr *request, 
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: is not signed with SHA-256, SHA-384 or SHA-512", path);
 	if (info == NULL || mbedtls_md(info, request->cri.p, request->cri.len, hash) != 0)
 		return ps_cause_set(cause, PS_E_BUG, "%s: cannot be hashed", path);
-	int ret = mbedtls_pk_verify_ext(request->MBEDTLS_PRIVATE(sig_pk), request->MBEDTLS_PRIVATE(sig_opts),
-	                                &request->pk, digest, hash, mbedtls_md_get_size(info), signature->p,
-	                                signature->len);
+	int ret = mbedtls_pk_verify_ext(request->MBEDTLS_PRIVATE(sig_pk), request->MBEDTLS_PRIVATE(sig_opts), &request->pk,
+	                                digest, hash, mbedtls_md_get_size(info), signature->p, signature->len);
 	if (ret != 0)
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: its signature is wrong: its author does not hold the key", path);
 	return PS_OK;
@@ -101,8 +100,8 @@ enum ps_err request_copy_ou(const mbedtls_x509_name *subject, struct names *name
 {
 	char ou[NAMES_CN_CAP];
 	const mbedtls_x509_name *found = NULL;
-	enum ps_err err = find_attribute(subject, MBEDTLS_OID_AT_ORG_UNIT, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_ORG_UNIT),
-	                                 &found, cause);
+	enum ps_err err =
+		find_attribute(subject, MBEDTLS_OID_AT_ORG_UNIT, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_ORG_UNIT), &found, cause);
 	if (err != PS_OK || found == NULL)
 		return err;
 	err = copy_string(&found->val, ou, sizeof(ou), cause);
