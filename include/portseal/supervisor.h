@@ -57,7 +57,7 @@ struct supervisor_config {
 	int (*run_worker)(const struct role_env *env);
 	void *daemon;          /* handed to the roles */
 	struct scoreboard *board; /* borrowed, may be NULL */
-	uint64_t drain_ms;     /* after TERM: roles still alive this long (plus a grace of 2 s) later are killed */
+	uint64_t drain_ms;     /* after TERM: roles still alive this long (plus a grace of 3 s) later are killed */
 	enum role_kind drain_first; /* the kind that is drained while the other still serves it */
 	void (*on_ready)(void *daemon); /* every role is ready for the first time: log what is served; may be NULL */
 	void (*on_drain)(void *daemon); /* draining begins: close listening sockets; may be NULL */

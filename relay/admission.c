@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admission.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "portseal/buf.h"
+#include "portseal/client_hello.h"
+#include "portseal/judge.h"
+#include "portseal/log.h"
+#include "sources.h"
+
+#define TICK_MS 50
+/* When every place is taken and others wait, a handshake that has been idle on its peer for so long gives way. */
+#define GIVE_WAY_MS 1000
+
+enum admission_state {
+	ADMISSION_HELLO,     /* the ClientHello is not whole yet; it stays in the socket */
+	ADMISSION_LINE,      /* whole; waits for its source's turn */
+	ADMISSION_HANDSHAKE, /* mbedTLS is at work */
+};
+
+struct admission {
+	struct admissions *all;
+	enum admission_state state;
+	int fd;
+	int listener_service;
+	bool stalled;              /* woken without new bytes: the next tick looks again */
+	size_t peeked;             /* bytes seen in the socket so far */
+	uint64_t conn;
+	uint64_t begun_ms;
+	uint64_t shaking_ms;       /* when the handshake began */
+	struct net_source source;
+	struct sources_place place;
+	struct route route;
+	struct handshake *handshake;
+	uv_poll_t poll;
+	TAILQ_ENTRY(admission) link;
+	char peer[ADDRESS_TEXT_MAX];
+};
+
+TAILQ_HEAD(admission_list, admission);
+
+struct admissions {
+	struct admissions_config config;
+	struct sources *sources;
+	struct admission_list list; /* in the order of arrival, so in the order of deadlines */
+	size_t n;
+	size_t n_hello;             /* of them in ADMISSION_HELLO */
+	uv_timer_t tick;
+	uint8_t peek[CLIENT_HELLO_PEEK_MAX];
+};
+
+/* What is told of a refusal beside its reason; NULL or ALERT_NONE where there is nothing. */
+struct refusal_facts {
+	const struct identity *identity;
+	uint8_t alert;
+	const char *detail;
+};
+
+static const char plain_http_answer[] =
+	"HTTP/1.1 400 Bad Request\r\n"
+	"content-type: text/plain\r\n"
+	"content-length: 84\r\n"
+	"connection: close\r\n"
+	"\r\n"
+	"This port speaks TLS 1.3 with client certificates. Your client sent it plain HTTP.\r\n";
+
+static const char *const state_names[] = { "hello", "line", "handshake" };
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+static void start_handshakes(struct admissions *all);
+
+static void set_state(struct admission *admission, enum admission_state state)
+{
+	struct log_line line;
+
+	log_begin(&line, LOG_DEBUG, admission->conn, "state");
+	log_word(&line, "from", state_names[admission->state]);
+	log_word(&line, "to", state_names[state]);
+	log_end(&line);
+	if (admission->state == ADMISSION_HELLO)
+		admission->all->n_hello--;
+	admission->state = state;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* Takes it out of everything; the socket is the caller's afterwards. */
+static int detach(struct admission *admission)
+{
+	struct admissions *all = admission->all;
+	int fd = admission->fd;
+
+	if (admission->state == ADMISSION_HELLO)
+		all->n_hello--;
+	handshake_free(admission->handshake);
+	sources_leave(all->sources, &admission->place);
+	TAILQ_REMOVE(&all->list, admission, link);
+	all->n--;
+	uv_close((uv_handle_t *)&admission->poll, on_poll_closed);
+	return fd;
+}
+
+static const char *service_name(const struct admission *admission)
+{
+	const struct relay_config *config = admission->all->config.config;
+
+	return admission->route.service == CONFIG_NO_SERVICE ? NULL : config_services(config)[admission->route.service].name;
+}
+
+static void log_refusal(const struct admission *admission, enum refusal refusal, const struct refusal_facts *facts)
+{
+	/* A health check that connects and goes is no event for an operator. */
+	enum log_level level = refusal == REFUSAL_CLOSED_BEFORE_HELLO ? LOG_DEBUG : LOG_INFO;
+	char label[IDENTITY_LABEL_MAX];
+	struct log_line line;
+
+	log_begin(&line, level, admission->conn, "refused");
+	log_word(&line, "reason", refusal_name(refusal));
+	log_word(&line, "peer", admission->peer);
+	if (facts->identity != NULL) {
+		identity_label(facts->identity, label);
+		log_text(&line, "client", label);
+		log_text(&line, "subject", facts->identity->subject);
+		log_text(&line, "issuer", facts->identity->issuer);
+	}
+	log_word(&line, "service", service_name(admission));
+	if (facts->alert != ALERT_NONE)
+		log_word(&line, "alert", alert_name(facts->alert));
+	log_text(&line, "detail", facts->detail);
+	log_number(&line, "ms", uv_now(admission->all->config.loop) - admission->begun_ms);
+	log_end(&line);
+}
+
+enum farewell {
+	FAREWELL_CLOSE,  /* nothing was said: just close */
+	FAREWELL_LINGER, /* something was: let it be read */
+};
+
+static void end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,
+                        enum farewell farewell)
+{
+	struct linger *linger = admission->all->config.linger;
+	int fd;
+
+	log_refusal(admission, refusal, facts);
+	fd = detach(admission);
+	if (farewell == FAREWELL_LINGER)
+		linger_close(linger, fd);
+	else
+		close(fd);
+}
+
+static void refuse_silently(struct admission *admission, enum refusal refusal, const char *detail)
+{
+	struct refusal_facts facts = { NULL, ALERT_NONE, detail };
+
+	end_refused(admission, refusal, &facts, FAREWELL_CLOSE);
+}
+
+/* Before any context exists: the alert goes out in the clear. */
+static void refuse_plainly(struct admission *admission, enum refusal refusal, const char *detail)
+{
+	struct refusal_facts facts = { NULL, refusal_alert(refusal), detail };
+
+	handshake_refuse_plain(admission->fd, refusal_alert(refusal));
+	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
+}
+
+/* After the handshake: sealed under the application keys, where every peer can read it. */
+static void refuse_sealed(struct admission *admission, enum refusal refusal, const struct identity *identity,
+                          const char *detail)
+{
+	struct refusal_facts facts = { identity, refusal_alert(refusal), detail };
+
+	handshake_refuse(admission->handshake, refusal_alert(refusal));
+	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
+}
+
+static void refuse_http(struct admission *admission)
+{
+	struct refusal_facts facts = { NULL, ALERT_NONE, "plain HTTP" };
+
+	if (send(admission->fd, plain_http_answer, sizeof(plain_http_answer) - 1, MSG_NOSIGNAL) < 0)
+		facts.detail = "plain HTTP; it did not wait for an answer";
+	end_refused(admission, REFUSAL_NOT_TLS, &facts, FAREWELL_LINGER);
+}
+
+static void hand_over(struct admission *admission, const struct identity *identity)
+{
+	struct handover handover = {
+		.conn = admission->conn,
+		.started_ms = admission->begun_ms,
+		.service = (uint32_t)admission->route.service,
+		.not_after = identity->not_after,
+	};
+	struct ps_cause cause;
+	enum refusal refusal;
+
+	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
+	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
+	identity_label(identity, handover.client);
+	handshake_secrets(admission->handshake, &handover.secrets);
+	uv_poll_stop(&admission->poll);
+	refusal = handoff_send(admission->all->config.handoff, &handover, admission->fd, &cause);
+	if (refusal == REFUSAL_NONE)
+		close(detach(admission));
+	else
+		refuse_sealed(admission, refusal, identity, cause.text);
+	ps_wipe(&handover.secrets, sizeof(handover.secrets));
+}
+
+/* The handshake is done: who is it, and may it reach what it asks for? */
+static void judge(struct admission *admission)
+{
+	const struct admissions_config *config = &admission->all->config;
+	struct identity *identity = NULL;
+	struct verdict verdict;
+
+	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL), &verdict,
+	            &identity);
+	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
+		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
+		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
+	}
+	if (verdict.refusal == REFUSAL_NONE)
+		judge_access(&config_services(config->config)[admission->route.service].allow, identity, &verdict);
+	if (verdict.refusal == REFUSAL_NONE)
+		hand_over(admission, identity);
+	else
+		refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
+	identity_free(identity);
+}
+
+static void fail(struct admission *admission)
+{
+	const struct handshake_failure *failure = handshake_failure(admission->handshake);
+	struct refusal_facts facts = { NULL, failure->alert_sent, failure->detail.text };
+
+	if (failure->alert_received != ALERT_NONE)
+		facts.alert = failure->alert_received;
+	end_refused(admission, failure->refusal, &facts,
+	            failure->alert_sent != ALERT_NONE ? FAREWELL_LINGER : FAREWELL_CLOSE);
+}
+
+static void shake(struct admission *admission)
+{
+	switch (handshake_step(admission->handshake)) {
+	case HANDSHAKE_WANT_READ:
+	case HANDSHAKE_YIELD: /* what is left lies in the socket: the next turn wakes for it */
+		uv_poll_start(&admission->poll, UV_READABLE, on_poll);
+		break;
+	case HANDSHAKE_WANT_WRITE:
+		uv_poll_start(&admission->poll, UV_WRITABLE, on_poll);
+		break;
+	case HANDSHAKE_DONE:
+		judge(admission);
+		break;
+	case HANDSHAKE_FAILED:
+		fail(admission);
+		break;
+	}
+}
+
+static void begin_handshake(struct admission *admission)
+{
+	struct handshake_config config = { .fd = admission->fd, .alpn = admission->route.alpn };
+
+	set_state(admission, ADMISSION_HANDSHAKE);
+	admission->shaking_ms = uv_now(admission->all->config.loop);
+	if (handshake_new(admission->all->config.setup, &config, &admission->handshake) != PS_OK) {
+		refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
+		return;
+	}
+	shake(admission);
+}
+
+static void start_handshakes(struct admissions *all)
+{
+	struct sources_place *place;
+
+	while ((place = sources_next(all->sources)) != NULL)
+		begin_handshake((struct admission *)((char *)place - offsetof(struct admission, place)));
+}
+
+static void set_low_water(int fd, size_t bytes)
+{
+	int value = (int)bytes;
+
+	/* Only a saving of wake-ups; where it cannot be set (unix sockets) the stall handling serves. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)) != 0)
+		errno = 0;
+}
+
+static void stand_in_line(struct admission *admission, const struct client_hello *hello)
+{
+	const struct admissions_config *config = &admission->all->config;
+
+	route_choose(config->config, config->protocols, admission->listener_service, hello, &admission->route);
+	set_low_water(admission->fd, 1);
+	uv_poll_stop(&admission->poll);
+	if (sources_wait(admission->all->sources, &admission->source, &admission->place) != PS_OK) {
+		refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
+		return;
+	}
+	set_state(admission, ADMISSION_LINE);
+	start_handshakes(admission->all);
+}
+
+/* The hello is not whole: sleep until it may be, or until the next tick when nothing came since last time. */
+static void wait_for_more(struct admission *admission, size_t seen, size_t need)
+{
+	if (seen > admission->peeked) {
+		admission->peeked = seen;
+		set_low_water(admission->fd, need);
+		return;
+	}
+	admission->stalled = true;
+	uv_poll_stop(&admission->poll);
+}
+
+static void look_at_hello(struct admission *admission, bool disconnected)
+{
+	struct client_hello hello;
+	ssize_t seen = recv(admission->fd, admission->all->peek, sizeof(admission->all->peek), MSG_PEEK);
+
+	if (seen < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (seen <= 0) {
+		refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, seen == 0 ? "it sent nothing" : strerror(errno));
+		return;
+	}
+	switch (client_hello_look(admission->all->peek, (size_t)seen, &hello)) {
+	case CLIENT_HELLO_PARTIAL:
+		if (disconnected)
+			refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "it closed in the middle of its ClientHello");
+		else
+			wait_for_more(admission, (size_t)seen, hello.need);
+		break;
+	case CLIENT_HELLO_WHOLE:
+		if (hello.offers_tls13)
+			stand_in_line(admission, &hello);
+		else
+			refuse_plainly(admission, REFUSAL_TLS_VERSION, "it offers TLS 1.2 or older only");
+		break;
+	case CLIENT_HELLO_NO_HINT:
+		stand_in_line(admission, NULL);
+		break;
+	case CLIENT_HELLO_HTTP:
+		refuse_http(admission);
+		break;
+	case CLIENT_HELLO_NOT_TLS:
+		refuse_silently(admission, REFUSAL_NOT_TLS, "its first bytes are not TLS");
+		break;
+	}
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct admission *admission = poll->data;
+	struct admissions *all = admission->all;
+
+	if (admission->state == ADMISSION_HELLO)
+		look_at_hello(admission, status < 0 || (events & UV_DISCONNECT) != 0);
+	else if (admission->state == ADMISSION_HANDSHAKE)
+		shake(admission);
+	/* Whatever just ended made room. */
+	start_handshakes(all);
+}
+
+static void wait_for_hello(struct admission *admission)
+{
+	admission->stalled = false;
+	if (uv_poll_start(&admission->poll, UV_READABLE | UV_DISCONNECT, on_poll) != 0)
+		refuse_silently(admission, REFUSAL_INTERNAL, "it could not be watched");
+}
+
+static void miss_deadline(struct admission *admission)
+{
+	switch (admission->state) {
+	case ADMISSION_HELLO:
+		refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT,
+		                admission->peeked > 0 ? "its ClientHello did not become whole" : "it said nothing");
+		break;
+	case ADMISSION_LINE:
+		refuse_plainly(admission, REFUSAL_TOO_MANY_HANDSHAKES, "its turn did not come in time");
+		break;
+	case ADMISSION_HANDSHAKE:
+		refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT, "the handshake did not end");
+		break;
+	}
+}
+
+/* Every place is taken and others wait: the oldest handshake that waits for its peer gives way. */
+static void make_room(struct admissions *all)
+{
+	struct admission *admission;
+
+	if (sources_n_waiting(all->sources) == 0 || sources_n_shaking(all->sources) < all->config.handshakes)
+		return;
+	TAILQ_FOREACH(admission, &all->list, link) {
+		if (admission->state != ADMISSION_HANDSHAKE)
+			continue;
+		if (uv_now(all->config.loop) - admission->shaking_ms >= GIVE_WAY_MS)
+			refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "it kept a place while others waited");
+		return;
+	}
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct admissions *all = timer->data;
+	uint64_t now = uv_now(all->config.loop);
+	uint64_t limit_ms = all->config.config->timeouts.handshake_ms;
+	struct admission *admission;
+	struct admission *next;
+
+	while ((admission = TAILQ_FIRST(&all->list)) != NULL && now - admission->begun_ms >= limit_ms)
+		miss_deadline(admission);
+	for (admission = TAILQ_FIRST(&all->list); admission != NULL; admission = next) {
+		next = TAILQ_NEXT(admission, link);
+		if (admission->state == ADMISSION_HELLO && admission->stalled)
+			wait_for_hello(admission);
+	}
+	make_room(all);
+	start_handshakes(all);
+	if (all->n == 0)
+		uv_timer_stop(&all->tick);
+}
+
+/* Too many sockets wait for a ClientHello: whoever has made us wait longest goes. */
+static void bound_waiting(struct admissions *all)
+{
+	struct admission *admission;
+
+	if (all->n_hello < all->config.waiting)
+		return;
+	TAILQ_FOREACH(admission, &all->list, link)
+		if (admission->state == ADMISSION_HELLO) {
+			refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "limits.waiting is reached and it is the oldest");
+			return;
+		}
+}
+
+static uint64_t fresh_conn(void)
+{
+	uint64_t conn = 0;
+
+	while ((uint32_t)conn == 0)
+		if (getrandom(&conn, sizeof(conn), 0) < 0)
+			conn++;
+	return conn;
+}
+
+void admissions_begin(struct admissions *admissions, int fd, const struct sockaddr *peer, socklen_t peer_len,
+                      int service)
+{
+	struct admission *admission;
+
+	bound_waiting(admissions);
+	admission = calloc(1, sizeof(*admission));
+	if (admission == NULL || uv_poll_init(admissions->config.loop, &admission->poll, fd) != 0) {
+		log_event(LOG_WARN, "no-memory", "a connection was closed at once");
+		free(admission);
+		close(fd);
+		return;
+	}
+	admission->poll.data = admission;
+	admission->all = admissions;
+	admission->state = ADMISSION_HELLO;
+	admission->fd = fd;
+	admission->listener_service = service;
+	admission->route.service = CONFIG_NO_SERVICE;
+	admission->conn = fresh_conn();
+	admission->begun_ms = uv_now(admissions->config.loop);
+	admission->source = net_source_of(peer);
+	address_text(peer, peer_len, admission->peer);
+	TAILQ_INSERT_TAIL(&admissions->list, admission, link);
+	admissions->n++;
+	admissions->n_hello++;
+	if (admissions->n == 1)
+		uv_timer_start(&admissions->tick, on_tick, TICK_MS, TICK_MS);
+	wait_for_hello(admission);
+}
+
+enum ps_err admissions_new(const struct admissions_config *config, struct admissions **admissions)
+{
+	struct admissions *fresh = calloc(1, sizeof(*fresh));
+	enum ps_err err;
+
+	if (fresh == NULL)
+		return PS_E_NOMEM;
+	err = sources_new(config->handshakes, config->handshakes_per_source, &fresh->sources);
+	if (err != PS_OK) {
+		free(fresh);
+		return err;
+	}
+	fresh->config = *config;
+	TAILQ_INIT(&fresh->list);
+	uv_timer_init(config->loop, &fresh->tick);
+	fresh->tick.data = fresh;
+	*admissions = fresh;
+	return PS_OK;
+}
+
+void admissions_drain(struct admissions *admissions)
+{
+	struct admission *next;
+
+	for (struct admission *admission = TAILQ_FIRST(&admissions->list); admission != NULL; admission = next) {
+		next = TAILQ_NEXT(admission, link);
+		if (admission->state == ADMISSION_HELLO)
+			refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "the relay is draining");
+	}
+}
+
+size_t admissions_count(const struct admissions *admissions)
+{
+	return admissions->n;
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+	struct admissions *admissions = handle->data;
+
+	sources_free(admissions->sources);
+	free(admissions);
+}
+
+void admissions_free(struct admissions *admissions)
+{
+	if (admissions == NULL)
+		return;
+	while (!TAILQ_EMPTY(&admissions->list))
+		refuse_silently(TAILQ_FIRST(&admissions->list), REFUSAL_INTERNAL, "the gatekeeper ends");
+	uv_close((uv_handle_t *)&admissions->tick, on_tick_closed);
+}

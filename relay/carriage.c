@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "carriage.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "portseal/connector.h"
+#include "portseal/log.h"
+#include "portseal/tls_stream.h"
+
+struct carriage {
+	struct carriages *all;
+	LIST_ENTRY(carriage) link;
+	uint64_t conn;
+	uint64_t started_ms;
+	const struct relay_service *service;
+	uint8_t client_pin[IDENTITY_PIN_LEN];
+	/* Until the target is reached: */
+	int sealed_fd;
+	struct tls_stream *stream;
+	struct connector *connector;
+	/* From then on: */
+	struct bridge *bridge;
+};
+
+struct carriages {
+	struct carriages_config config;
+	LIST_HEAD(, carriage) list;
+	size_t n;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The reason of event=closed for each way a bridge ends. */
+static const char *end_reason(enum bridge_end end)
+{
+	static const char *const reasons[] = {
+		[BRIDGE_DONE] = "done",
+		[BRIDGE_SEALED_TRUNCATED] = "client-cut",
+		[BRIDGE_SEALED_RESET] = "client-reset",
+		[BRIDGE_SEALED_ALERT] = "client-alert",
+		[BRIDGE_SEALED_PROTOCOL] = "client-protocol",
+		[BRIDGE_PLAIN_RESET] = "target-reset",
+		[BRIDGE_IDLE] = "idle",
+		[BRIDGE_ABORTED] = "drain",
+		[BRIDGE_NO_MEMORY] = "no-memory",
+	};
+
+	return reasons[end];
+}
+
+static const char *connect_reason(enum connect_result result)
+{
+	static const char *const reasons[] = {
+		[CONNECT_OK] = "done",
+		[CONNECT_NO_NAME] = "target-name",
+		[CONNECT_REFUSED] = "target-refused",
+		[CONNECT_TIMEOUT] = "target-timeout",
+		[CONNECT_UNREACHABLE] = "target-unreachable",
+		[CONNECT_FAILED] = "target-failed",
+	};
+
+	return reasons[result];
+}
+
+/* What a line of the end tells beside the reason. */
+struct closing {
+	const char *reason;
+	uint64_t in;
+	uint64_t out;
+	uint8_t alert;
+	const char *detail;
+};
+
+/* Logs the one closing line and frees; the sockets are gone or given away. */
+static void end(struct carriage *carriage, const struct closing *closing)
+{
+	struct carriages *all = carriage->all;
+	struct log_line line;
+
+	log_begin(&line, LOG_INFO, carriage->conn, "closed");
+	log_word(&line, "reason", closing->reason);
+	log_word(&line, "service", carriage->service->name);
+	log_number(&line, "in", closing->in);
+	log_number(&line, "out", closing->out);
+	log_number(&line, "ms", now_ms() - carriage->started_ms);
+	if (closing->alert != ALERT_NONE)
+		log_word(&line, "alert", alert_name(closing->alert));
+	log_text(&line, "detail", closing->detail);
+	log_end(&line);
+	all->config.on_end(all->config.owner, carriage->client_pin);
+	LIST_REMOVE(carriage, link);
+	all->n--;
+	free(carriage);
+}
+
+/* The target cannot be had: the client reads an alert, never a clean end. */
+static void end_undelivered(struct carriage *carriage, const char *reason, const char *detail)
+{
+	struct closing closing = { .reason = reason, .alert = ALERT_NONE, .detail = detail };
+	struct buf alert = BUF_INIT;
+
+	if (carriage->stream != NULL && tls_stream_fail(carriage->stream, ALERT_INTERNAL_ERROR, &alert) == PS_OK &&
+	    send(carriage->sealed_fd, buf_front(&alert), buf_len(&alert), MSG_NOSIGNAL) > 0)
+		closing.alert = ALERT_INTERNAL_ERROR;
+	buf_release(&alert);
+	tls_stream_free(carriage->stream);
+	linger_close(carriage->all->config.linger, carriage->sealed_fd);
+	end(carriage, &closing);
+}
+
+static void on_bridge_end(void *owner, const struct bridge_report *report)
+{
+	struct carriage *carriage = owner;
+	struct closing closing = {
+		.reason = end_reason(report->end),
+		.in = report->to_plain,
+		.out = report->to_sealed,
+		.alert = report->end == BRIDGE_SEALED_ALERT ? report->peer_alert : report->sent_alert,
+	};
+
+	end(carriage, &closing);
+}
+
+static void log_connected(const struct carriage *carriage, const char *target)
+{
+	struct log_line line;
+
+	log_begin(&line, LOG_DEBUG, carriage->conn, "connected");
+	log_word(&line, "service", carriage->service->name);
+	log_word(&line, "target", target);
+	log_end(&line);
+}
+
+static void on_target(void *owner, enum connect_result result, int fd, const char *peer, const struct ps_cause *cause)
+{
+	struct carriage *carriage = owner;
+	struct carriages_config *config = &carriage->all->config;
+	struct bridge_config bridge = {
+		.loop = config->loop,
+		.scratch = config->scratch,
+		.linger = config->linger,
+		.sealed_fd = carriage->sealed_fd,
+		.stream = carriage->stream,
+		.plain_fd = fd,
+		.idle_ms = config->config->timeouts.idle_ms,
+		.on_end = on_bridge_end,
+		.owner = carriage,
+	};
+
+	carriage->connector = NULL;
+	if (result != CONNECT_OK) {
+		end_undelivered(carriage, connect_reason(result), cause->text);
+		return;
+	}
+	log_connected(carriage, peer);
+	carriage->sealed_fd = -1;
+	carriage->stream = NULL;
+	if (bridge_new(&bridge, &carriage->bridge) != PS_OK)
+		end(carriage, &(struct closing){ .reason = "no-memory", .alert = ALERT_NONE });
+}
+
+static void log_accepted(const struct carriage *carriage, const struct handover *handover)
+{
+	struct log_line line;
+
+	log_begin(&line, LOG_INFO, handover->conn, "accepted");
+	log_word(&line, "peer", handover->peer);
+	log_text(&line, "client", handover->client);
+	log_word(&line, "service", carriage->service->name);
+	log_word(&line, "cipher", suite_find(handover->secrets.suite)->name);
+	log_end(&line);
+}
+
+void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd)
+{
+	struct connector_config connector = {
+		.loop = carriages->config.loop,
+		.timeout_ms = carriages->config.config->timeouts.connect_ms,
+		.on_done = on_target,
+	};
+	struct carriage *carriage = calloc(1, sizeof(*carriage));
+
+	if (carriage == NULL || handover->service >= carriages->config.config->services_list.n) {
+		free(carriage);
+		close(fd);
+		carriages->config.on_end(carriages->config.owner, handover->client_pin);
+		return;
+	}
+	carriage->all = carriages;
+	carriage->conn = handover->conn;
+	carriage->started_ms = handover->started_ms;
+	carriage->service = &config_services(carriages->config.config)[handover->service];
+	carriage->sealed_fd = fd;
+	memcpy(carriage->client_pin, handover->client_pin, sizeof(carriage->client_pin));
+	LIST_INSERT_HEAD(&carriages->list, carriage, link);
+	carriages->n++;
+	log_accepted(carriage, handover);
+	connector.address = &carriage->service->target;
+	connector.owner = carriage;
+	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK ||
+	    connector_new(&connector, &carriage->connector) != PS_OK)
+		end_undelivered(carriage, "no-memory", NULL);
+}
+
+enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages)
+{
+	struct carriages *fresh = calloc(1, sizeof(*fresh));
+
+	if (fresh == NULL)
+		return PS_E_NOMEM;
+	fresh->config = *config;
+	LIST_INIT(&fresh->list);
+	*carriages = fresh;
+	return PS_OK;
+}
+
+size_t carriages_count(const struct carriages *carriages)
+{
+	return carriages->n;
+}
+
+void carriages_abort(struct carriages *carriages)
+{
+	struct carriage *next;
+
+	for (struct carriage *carriage = LIST_FIRST(&carriages->list); carriage != NULL; carriage = next) {
+		next = LIST_NEXT(carriage, link);
+		if (carriage->bridge != NULL) {
+			bridge_abort(carriage->bridge);
+		} else {
+			connector_cancel(carriage->connector);
+			end_undelivered(carriage, "drain", NULL);
+		}
+	}
+}
+
+void carriages_free(struct carriages *carriages)
+{
+	free(carriages);
+}

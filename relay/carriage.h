@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * carriage -- one connection in a worker: connected to its target, then bridged until it ends.
+ *
+ * Each one ends in exactly one line event=closed.
+ */
+#ifndef PORTSEAL_RELAY_CARRIAGE_H
+#define PORTSEAL_RELAY_CARRIAGE_H
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "config.h"
+#include "portseal/bridge.h"
+#include "portseal/handover.h"
+#include "portseal/linger.h"
+
+struct carriages;
+
+struct carriages_config {
+	uv_loop_t *loop;                   /* borrowed, as everything here */
+	const struct relay_config *config;
+	struct linger *linger;
+	struct bridge_scratch *scratch;
+	/* Called as each one ends: the counts of the scoreboard are the worker's business. */
+	void (*on_end)(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN]);
+	void *owner;
+};
+
+enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages) PS_MUST_CHECK;
+
+/* Takes the socket; on_end follows in every case. */
+void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd);
+
+size_t carriages_count(const struct carriages *carriages);
+
+/* Cuts all of them: reason=drain. */
+void carriages_abort(struct carriages *carriages);
+
+/* When none is left. */
+void carriages_free(struct carriages *carriages);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * route -- which service a connection is for: the listener's, the one that ALPN or SNI chooses, or the only one.
+ */
+#ifndef PORTSEAL_RELAY_ROUTE_H
+#define PORTSEAL_RELAY_ROUTE_H
+
+#include <stddef.h>
+
+#include "config.h"
+#include "portseal/client_hello.h"
+#include "portseal/err.h"
+
+#define ROUTE_ALPN_PREFIX "portseal/"
+
+struct route {
+	int service;      /* index, or CONFIG_NO_SERVICE: what was asked for does not exist */
+	const char *alpn; /* the protocol name to answer, of route_protocols; NULL: none */
+};
+
+/* Every protocol name a handshake may be answered with. The array is the caller's to free, the strings live as long as
+ * the table. */
+struct route_protocols {
+	char **names; /* first portseal/<service> in the services' order, then the names that services declare */
+	size_t n;
+};
+
+enum ps_err route_protocols_new(const struct relay_config *config, struct route_protocols *protocols) PS_MUST_CHECK;
+void route_protocols_clear(struct route_protocols *protocols);
+
+/* `listener_service` is CONFIG_NO_SERVICE where the listener leaves the choice open, `hello` NULL where the ClientHello
+ * could not be read beforehand. A name that no service bears falls to the only service there is; a client that asks
+ * for a portseal/<service> that is not here gets CONFIG_NO_SERVICE, never another one. */
+void route_choose(const struct relay_config *config, const struct route_protocols *protocols, int listener_service,
+                  const struct client_hello *hello, struct route *route);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "carriage.h"
+#include "portseal/buf.h"
+#include "portseal/channel.h"
+#include "portseal/log.h"
+#include "relay.h"
+
+#define TAKES_PER_TURN 32
+#define LOOK_MS 10
+#define EXIT_CUT 1
+
+struct worker {
+	const struct role_env *env;
+	struct relay *relay;
+	uv_loop_t loop;
+	struct linger *linger;
+	struct bridge_scratch *scratch;
+	struct carriages *carriages;
+	uv_poll_t control;
+	uv_poll_t slot;
+	uv_timer_t deadline; /* while draining: cuts what is left */
+	uv_timer_t look;     /* while draining: ends when nothing is left */
+	bool draining;
+	bool cut;
+};
+
+static void on_carriage_end(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN])
+{
+	struct worker *worker = owner;
+
+	scoreboard_leave(worker->env->board, worker->env->index, client_pin);
+}
+
+/* True when there may be more. */
+static bool take_one(struct worker *worker)
+{
+	struct handover_message message;
+	enum ps_err err = handover_receive(worker->env->slot, &message);
+
+	if (err == PS_E_PROTO)
+		log_event(LOG_ERROR, "handover-malformed", "a gatekeeper sent what is no hand-over; it was dropped");
+	if (err != PS_OK)
+		return err == PS_E_PROTO;
+	if (message.type == HANDOVER_CONNECTION) {
+		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);
+		carriages_begin(worker->carriages, &message.body.connection, message.fd);
+	}
+	ps_wipe(&message, sizeof(message));
+	return true;
+}
+
+static void on_slot(uv_poll_t *poll, int status, int events)
+{
+	struct worker *worker = poll->data;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < TAKES_PER_TURN && take_one(worker); i++)
+		;
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+
+	if (carriages_count(worker->carriages) == 0)
+		return;
+	worker->cut = true;
+	log_event(LOG_WARN, "drain-timeout", "%zu connections are cut", carriages_count(worker->carriages));
+	carriages_abort(worker->carriages);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+
+	if (carriages_count(worker->carriages) == 0 && linger_count(worker->linger) == 0)
+		uv_stop(&worker->loop);
+}
+
+static void begin_drain(struct worker *worker, uint64_t ms)
+{
+	if (worker->draining)
+		return;
+	worker->draining = true;
+	/* The gatekeepers are gone already: what they handed over last is in the queue. */
+	while (take_one(worker))
+		;
+	uv_poll_stop(&worker->slot);
+	uv_update_time(&worker->loop);
+	uv_timer_start(&worker->deadline, on_deadline, ms, 0);
+	uv_timer_start(&worker->look, on_look, 0, LOOK_MS);
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+	struct worker *worker = poll->data;
+	uint8_t body[CHANNEL_MESSAGE_MAX];
+	uint32_t type;
+	uint64_t ms;
+	size_t body_len;
+	enum ps_err err;
+	int fd;
+
+	(void)status;
+	(void)events;
+	while ((err = channel_receive(worker->env->control, &type, body, &body_len, &fd)) == PS_OK) {
+		if (fd >= 0)
+			close(fd);
+		if (type == ROLE_DRAIN && body_len == sizeof(ms)) {
+			memcpy(&ms, body, sizeof(ms));
+			begin_drain(worker, ms);
+		}
+	}
+	if (err == PS_E_CLOSED) {
+		/* The supervisor is gone: finish what runs, as if it had said so. */
+		uv_poll_stop(poll);
+		begin_drain(worker, worker->relay->config->timeouts.drain_ms);
+	}
+}
+
+static bool start_poll(struct worker *worker, uv_poll_t *poll, int fd, uv_poll_cb on_event)
+{
+	if (uv_poll_init(&worker->loop, poll, fd) != 0)
+		return false;
+	poll->data = worker;
+	return uv_poll_start(poll, UV_READABLE, on_event) == 0;
+}
+
+static bool start(struct worker *worker)
+{
+	struct carriages_config carriages = {
+		.loop = &worker->loop,
+		.config = worker->relay->config,
+		.on_end = on_carriage_end,
+		.owner = worker,
+	};
+
+	uv_timer_init(&worker->loop, &worker->deadline);
+	uv_timer_init(&worker->loop, &worker->look);
+	worker->deadline.data = worker;
+	worker->look.data = worker;
+	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK)
+		return false;
+	carriages.linger = worker->linger;
+	carriages.scratch = worker->scratch;
+	return carriages_new(&carriages, &worker->carriages) == PS_OK &&
+	       start_poll(worker, &worker->control, worker->env->control, on_control) &&
+	       start_poll(worker, &worker->slot, worker->env->slot, on_slot);
+}
+
+static void close_handle(uv_handle_t *handle, void *unused)
+{
+	(void)unused;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void finish(struct worker *worker)
+{
+	linger_free(worker->linger);
+	uv_walk(&worker->loop, close_handle, NULL);
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&worker->loop);
+	carriages_free(worker->carriages);
+	bridge_scratch_free(worker->scratch);
+}
+
+int worker_run(const struct role_env *env)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	struct rlimit no_core = { 0, 0 };
+	int exit_code = EXIT_CUT;
+
+	if (worker == NULL || uv_loop_init(&worker->loop) != 0) {
+		free(worker);
+		return EXIT_CUT;
+	}
+	worker->env = env;
+	worker->relay = env->daemon;
+	relay_close_sockets(worker->relay);
+	setrlimit(RLIMIT_CORE, &no_core); /* a dump would hold traffic keys and payload */
+	if (start(worker) && channel_send(env->control, ROLE_READY, NULL, 0, -1) == PS_OK) {
+		uv_run(&worker->loop, UV_RUN_DEFAULT);
+		exit_code = worker->cut ? EXIT_CUT : 0;
+	}
+	finish(worker);
+	free(worker);
+	return exit_code;
+}
