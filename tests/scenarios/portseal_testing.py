@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scenarios share: programs under test, certificates, applications, foreign tools.
+
+Everything a scenario starts ends with it. Nothing here sleeps: it waits for a line of a log, a byte, an exit.
+"""
+import atexit
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+BUILD = os.path.abspath(os.environ.get("PORTSEAL_BUILD", "build"))
+RELAY = os.path.join(BUILD, "portseal-relay")
+SENDER = os.path.join(BUILD, "portseal-sender")
+CERTS = os.path.join(BUILD, "portseal-certs")
+PATIENCE = float(os.environ.get("PORTSEAL_PATIENCE", "30"))
+
+
+def is_sanitized():
+    """Sanitizers make a process several times larger and slower; figures of memory mean nothing there."""
+    with open(RELAY, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+def tool(name):
+    """The path of a foreign program, or a skip that says which one is missing."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise unittest.SkipTest(f"{name} is not installed (packaging/install-deps test)")
+    return path
+
+
+def wait_until(condition, what, patience=None):
+    """Polls a condition that has no event of its own, such as a count of descriptors."""
+    deadline = time.monotonic() + (patience or PATIENCE)
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited in vain: {what}")
+
+
+class Process:
+    """A child whose stderr is read line by line as it comes."""
+
+    def __init__(self, argv, cwd=None, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=None, preexec=None):
+        self.argv = argv
+        self.lines = []
+        self.news = threading.Condition()
+        self.child = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                                      env=env, preexec_fn=preexec)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for raw in self.child.stderr:
+            with self.news:
+                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append(None)
+            self.news.notify_all()
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def log(self):
+        with self.news:
+            return [line for line in self.lines if line is not None]
+
+    def find(self, pattern, start=0):
+        return [line for line in self.log()[start:] if re.search(pattern, line)]
+
+    def wait_for(self, pattern, count=1, start=0, patience=None):
+        """The match of the count-th line (from line `start`) that the pattern matches."""
+        deadline = time.monotonic() + (patience or PATIENCE)
+        at, found = start, 0
+        with self.news:
+            while True:
+                while at < len(self.lines) and self.lines[at] is not None:
+                    match = re.search(pattern, self.lines[at])
+                    at += 1
+                    if match:
+                        found += 1
+                        if found == count:
+                            return match
+                left = deadline - time.monotonic()
+                ended = at < len(self.lines)
+                if ended or left <= 0:
+                    text = "\n".join(line for line in self.lines if line is not None)
+                    raise AssertionError(f"no line like {pattern!r} ({'it ended' if ended else 'time is over'}) in:\n{text}")
+                self.news.wait(left)
+
+    def wait(self, patience=None):
+        code = self.child.wait(patience or PATIENCE)
+        self.reader.join(PATIENCE)
+        return code
+
+    def signal(self, number):
+        self.child.send_signal(number)
+
+    def stop(self):
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+        self.reader.join(PATIENCE)
+        self.child.stderr.close()
+
+    def children(self):
+        """[(pid, name)] of the living children."""
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            name = text[text.index("(") + 1:text.rindex(")")]
+            state, parent = text[text.rindex(")") + 2:].split()[:2]
+            if int(parent) == self.pid and state != "Z":
+                found.append((int(entry), name))
+        return found
+
+    def role_pids(self, kind):
+        return [pid for pid, name in self.children() if name.startswith(kind)]
+
+
+def descriptors_of(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def memory_of(pid):
+    """Kilobytes of private and proportional memory (PSS)."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    raise AssertionError("no Pss line")
+
+
+class App:
+    """A plain TCP (or unix) application on a port of its own; `serve(connection)` runs in a thread for each."""
+
+    def __init__(self, serve, path=None, family=socket.AF_INET):
+        self.serve = serve
+        self.accepted = 0
+        self.errors = []
+        if path is not None:
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listener.bind(path)
+            self.target = f"unix:{path}"
+        else:
+            self.listener = socket.socket(family, socket.SOCK_STREAM)
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.listener.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+            self.port = self.listener.getsockname()[1]
+            self.target = f"tcp://127.0.0.1:{self.port}" if family == socket.AF_INET else f"tcp://[::1]:{self.port}"
+        self.listener.listen(512)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            self.serve(connection)
+        except OSError as error:
+            self.errors.append(error)
+        finally:
+            connection.close()
+
+    def close(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+
+def echo(connection):
+    """Sends back what comes, until the end of file; then ends its own direction."""
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            connection.shutdown(socket.SHUT_WR)
+            return
+        connection.sendall(data)
+
+
+def read_all(connection):
+    parts = []
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            return b"".join(parts)
+        parts.append(data)
+
+
+def reset(connection):
+    """Closes with a reset instead of a FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(argv, stdin=b"", patience=None, env=None, cwd=None):
+    """A foreign program from start to end: CompletedProcess with bytes."""
+    return subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=patience or PATIENCE, env=env, cwd=cwd, check=False)
+
+
+class Scenario(unittest.TestCase):
+    """A scratch directory, a certificate authority in it, and the programs under test."""
+
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.mkdtemp(prefix="portseal-scenario-")
+        atexit.register(shutil.rmtree, cls.dir, True)
+        cls.pki = os.path.join(cls.dir, "pki")
+        cls.certs("init", "--name", "Scenario CA")
+        cls.certs("relay", "relay", "--dns", "localhost", "--dns", "relay.test", "--ip", "127.0.0.1", "--ip", "::1")
+        cls.certs("sender", "alice")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir, ignore_errors=True)
+
+    @classmethod
+    def certs(cls, *args, pki=None):
+        done = run([CERTS, *args, "--dir", pki or cls.pki])
+        if done.returncode != 0:
+            raise AssertionError(f"portseal-certs {args}: {done.stderr.decode()}")
+
+    @classmethod
+    def crt(cls, name):
+        return os.path.join(cls.pki, f"{name}.crt")
+
+    @classmethod
+    def key(cls, name):
+        return os.path.join(cls.pki, f"{name}.key")
+
+    def setUp(self):
+        self.started = []
+
+    def tearDown(self):
+        for thing in reversed(self.started):
+            thing.stop() if isinstance(thing, Process) else thing.close()
+
+    def keep(self, thing):
+        self.started.append(thing)
+        return thing
+
+    def app(self, serve=echo, **kwargs):
+        return self.keep(App(serve, **kwargs))
+
+    def file(self, name, content):
+        path = os.path.join(self.dir, name)
+        with open(path, "w" if isinstance(content, str) else "wb") as file:
+            file.write(content)
+        return path
+
+    def relay_config(self, services, listen=None, extra="", tls=""):
+        """services: {name: (target, allow, more)} or the text itself."""
+        if isinstance(services, dict):
+            services = ",\n".join(
+                '{ name = "%s"; target = "%s"; allow = ( %s ); %s }' % (name, target, allow, more)
+                for name, (target, allow, more) in services.items())
+        return f"""
+listen = ( {listen or '{ address = "127.0.0.1:0"; }'} );
+tls = {{ certificate = "{self.crt('relay')}"; key = "{self.key('relay')}"; client_ca = "{self.pki}/ca.crt"; {tls} }};
+services = ( {services} );
+processes = {{ gatekeepers = 2; workers = 2; }};
+{extra}
+"""
+
+    def relay(self, target=None, config=None, argv_prefix=(), preexec=None, **kwargs):
+        """A running relay; .port is its first listener's."""
+        if config is None:
+            config = self.relay_config({"app": (target, "{ any = true; }", "")}, **kwargs)
+        path = self.file(f"relay-{len(self.started)}-{id(config)}.conf", config)
+        process = self.keep(Process([*argv_prefix, RELAY, "-c", path], preexec=preexec))
+        process.wait_for(r"event=started|\"event\":\"started\"")
+        process.ports = [int(line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1])
+                         for line in process.find(r"event=listening address=[^u]")]
+        process.port = process.ports[0] if process.ports else None
+        return process
+
+    def tunnel(self, relay_port, service="app", identity="alice", listen="127.0.0.1:0", extra="", name="localhost",
+               argv_prefix=()):
+        """A running sender; .port is its first tunnel's."""
+        tunnels = f'{{ listen = "{listen}"; {f"service = {chr(34)}{service}{chr(34)};" if service else ""} }}'
+        config = f"""
+relays = ( {{ address = "127.0.0.1:{relay_port}"; server_name = "{name}"; }} );
+tls = {{ certificate = "{self.crt(identity)}"; key = "{self.key(identity)}"; relay_ca = "{self.pki}/ca.crt"; }};
+tunnels = ( {tunnels} );
+{extra}
+"""
+        path = self.file(f"sender-{len(self.started)}-{id(config)}.conf", config)
+        process = self.keep(Process([*argv_prefix, SENDER, "tunnel", "-c", path]))
+        process.wait_for(r"event=started")
+        ports = [line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1]
+                 for line in process.find(r"event=listening address=[^u]")]
+        process.port = int(ports[0]) if ports else None
+        return process
+
+    def send_argv(self, port, identity="alice", service="app", ca=None, name="localhost", more=()):
+        argv = [SENDER, "send", "--relay", f"127.0.0.1:{port}", "--server-name", name, "--ca", ca or f"{self.pki}/ca.crt"]
+        if identity is not None:
+            argv += ["--cert", self.crt(identity), "--key", self.key(identity)]
+        if service is not None:
+            argv += ["--service", service]
+        return [*argv, *more]
+
+    def send(self, port, payload=b"", **kwargs):
+        return run(self.send_argv(port, **kwargs), stdin=payload)
+
+    def connect(self, port, host="127.0.0.1"):
+        connection = socket.create_connection((host, port), timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        return connection
+
+    def tls_context(self, identity="alice", alpn=None, ca=None):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(ca or f"{self.pki}/ca.crt")
+        if identity is not None:
+            context.load_cert_chain(self.crt(identity), self.key(identity))
+        if alpn is not None:
+            context.set_alpn_protocols(alpn)
+        return context
+
+    def tls(self, port, identity="alice", alpn=None, name="localhost", suppress_eof=False):
+        """Python's own TLS (OpenSSL) straight to the relay."""
+        plain = self.connect(port)
+        sealed = self.tls_context(identity, alpn).wrap_socket(plain, server_hostname=name,
+                                                              suppress_ragged_eofs=suppress_eof)
+        self.addCleanup(sealed.close)
+        return sealed
+
+
+def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sys.stdout.reconfigure(line_buffering=True)
+    unittest.main(verbosity=2)
