@@ -151,7 +151,7 @@ enum farewell {
 static void end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,
                         enum farewell farewell)
 {
-	struct linger *linger = admission->all->config.linger;
+	struct linger_set *linger = admission->all->config.linger;
 	int fd;
 
 	log_refusal(admission, refusal, facts);

@@ -34,7 +34,7 @@ struct admissions_config {
 	const struct route_protocols *protocols;
 	const struct handshake_setup *setup;
 	struct trust *trust;
-	struct linger *linger;
+	struct linger_set *linger;
 	struct handoff *handoff;
 	size_t handshakes;            /* this process's share of the limits */
 	size_t handshakes_per_source;

@@ -20,7 +20,7 @@ struct carriages;
 struct carriages_config {
 	uv_loop_t *loop;                   /* borrowed, as everything here */
 	const struct relay_config *config;
-	struct linger *linger;
+	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	/* Called as each one ends: the counts of the scoreboard are the worker's business. */
 	void (*on_end)(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN]);

@@ -33,7 +33,7 @@ struct gatekeeper {
 	struct trust *trust;
 	struct route_protocols protocols;
 	struct handshake_setup *setup;
-	struct linger *linger;
+	struct linger_set *linger;
 	struct handoff handoff;
 	struct admissions *admissions;
 	uv_poll_t control;

@@ -22,7 +22,7 @@ struct worker {
 	const struct role_env *env;
 	struct relay *relay;
 	uv_loop_t loop;
-	struct linger *linger;
+	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	struct carriages *carriages;
 	uv_poll_t control;
