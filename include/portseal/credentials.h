@@ -18,9 +18,9 @@ struct credentials;
 enum peer_purpose { PURPOSE_CLIENT, PURPOSE_SERVER };
 
 /* Reads, parses and checks: every certificate in the file parses, the key is private to us (file_check_private), the
- * key belongs to the certificate, the certificate is made for `purpose` (what we use it as), its key type can be used
- * by TLS 1.3 here. The cause names the file, what is wrong and what to do. Dates: an expired certificate is
- * PS_E_CONFIG too; a program that wants to go on warning only uses credentials_not_after. */
+ * key belongs to the certificate, its type can be used by TLS 1.3 here. For PURPOSE_SERVER also shape, purpose and
+ * dates: a relay that nobody would accept does not start. What a client shows is for the server to judge, whose rules
+ * and clock may differ from ours. The cause names the file, what is wrong and what to do. */
 enum ps_err credentials_load(const char *certificate_path, const char *key_path, enum peer_purpose purpose,
                              struct credentials **credentials, struct ps_cause *cause) PS_MUST_CHECK;
 void credentials_free(struct credentials *credentials);

@@ -132,13 +132,13 @@ static enum ps_err load(struct credentials *credentials, const char *certificate
 	err = certificate_read(certificate_path, &credentials->chain, cause);
 	if (err == PS_OK)
 		err = read_key(key_path, &credentials->key, cause);
-	if (err == PS_OK)
+	if (err == PS_OK && purpose == PURPOSE_SERVER)
 		err = check_shape(certificate_path, &credentials->chain, purpose, cause);
 	if (err == PS_OK && mbedtls_pk_check_pair(&credentials->chain.pk, &credentials->key, mbedtls_psa_get_random,
 	                                          MBEDTLS_PSA_RANDOM_STATE) != 0)
 		err = ps_cause_set(cause, PS_E_CONFIG, "%s: the key does not belong to the certificate in %s", key_path,
 		                   certificate_path);
-	if (err == PS_OK)
+	if (err == PS_OK && purpose == PURPOSE_SERVER)
 		err = check_dates(certificate_path, &credentials->chain, (int64_t)time(NULL), cause);
 	return err;
 }

@@ -86,6 +86,19 @@ static void test_purpose_is_the_one_we_use_it_for(void **state)
 	assert_refused(mint_pem(LIST(alice)), mint_key_pem(alice), "portseal-certs relay NAME");
 }
 
+static void test_a_client_shows_what_it_has_and_the_server_judges(void **state)
+{
+	(void)state;
+	struct mint_spec expired = {
+		.subject = "CN=late", .kind = MINT_RELAY, .not_before = INT64_C(1577836800), .not_after = INT64_C(1577923200)
+	};
+	struct mint_cert *late = mint_certificate(&expired, mint_ca("CN=CA"));
+	struct credentials *credentials;
+
+	assert_int_equal(load(mint_pem(LIST(late)), mint_key_pem(late), 0600, PURPOSE_CLIENT, &credentials, NULL), PS_OK);
+	credentials_free(credentials);
+}
+
 static void test_certificates_that_cannot_be_shown_are_refused(void **state)
 {
 	(void)state;
@@ -154,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_certificate_with_its_key_is_loaded, clear),
 		cmocka_unit_test_teardown(test_purpose_is_the_one_we_use_it_for, clear),
+		cmocka_unit_test_teardown(test_a_client_shows_what_it_has_and_the_server_judges, clear),
 		cmocka_unit_test_teardown(test_certificates_that_cannot_be_shown_are_refused, clear),
 		cmocka_unit_test_teardown(test_keys_that_cannot_be_used_are_refused, clear),
 		cmocka_unit_test_teardown(test_key_that_others_may_read_is_refused, clear),
