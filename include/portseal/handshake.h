@@ -22,7 +22,7 @@
 #include "portseal/suite.h"
 #include "portseal/tls_stream.h"
 
-#define HANDSHAKE_TURN_BYTES 16384      /* read in one step at most */
+#define HANDSHAKE_TURN_BYTES 16384         /* read in one step at most */
 #define HANDSHAKE_TOTAL_BYTES (128 * 1024) /* read in one handshake at most: what does not end by then is a flood */
 
 struct mbedtls_x509_crt;
@@ -41,18 +41,21 @@ enum ps_err handshake_setup_new(const struct handshake_setup_config *config, str
                                 struct ps_cause *cause) PS_MUST_CHECK;
 void handshake_setup_free(struct handshake_setup *setup);
 
-/* Called once, as soon as the peer's chain is known and its key proven or about to be: on a client before our own
- * certificate is sent. Return REFUSAL_NONE to go on. A server may pass NULL and judge after HANDSHAKE_DONE. */
+/* A client's judge. Called once, inside handshake_step, as soon as the server's chain is known: before our own
+ * certificate is sent, and before the server has proven its key (DONE is not reached until it has). Return
+ * REFUSAL_NONE to go on. Not called on a server: that judges handshake_peer_chain() after DONE. */
 typedef enum refusal handshake_judge_fn(void *owner, struct mbedtls_x509_crt *chain);
 
 struct handshake_config {
-	int fd;                     /* connected, non-blocking */
-	const char *alpn;           /* NULL, or one name of the setup: what to answer (server) or to ask for (client) */
-	const char *server_name;    /* client: SNI; NULL or an IP address sends none */
-	handshake_judge_fn *on_peer; /* client: required */
+	int fd;                      /* connected, non-blocking */
+	const char *alpn;            /* NULL, or one name of the setup: what to answer (server) or to ask for (client) */
+	const char *server_name;     /* client: SNI; NULL or an IP address sends none */
+	handshake_judge_fn *on_peer; /* client: required; server: NULL */
 	void *owner;
 };
 
+/* PS_E_CONFIG: the setup does not have that protocol name. The first one of a process starts the random generator:
+ * fork before, not after. */
 enum ps_err handshake_new(const struct handshake_setup *setup, const struct handshake_config *config,
                           struct handshake **handshake) PS_MUST_CHECK;
 void handshake_free(struct handshake *handshake);
@@ -69,17 +72,18 @@ enum handshake_state {
 enum handshake_state handshake_step(struct handshake *handshake);
 
 struct handshake_failure {
-	enum refusal refusal;  /* CLOSED_BEFORE_HELLO, TLS_VERSION, TLS_FAILED, PEER_ALERT, BAD_SIGNATURE, … or on_peer's */
-	uint8_t alert_sent;    /* ALERT_NONE: none could be */
+	enum refusal refusal; /* CLOSED_BEFORE_HELLO, TLS_VERSION, TLS_FAILED, PEER_ALERT, BAD_SIGNATURE, … or on_peer's */
+	uint8_t alert_sent;   /* ALERT_NONE: none could be */
 	uint8_t alert_received;
-	struct ps_cause detail; /* "the client's alert: bad_certificate (it refuses our certificate)" */
+	struct ps_cause detail; /* "the client sent the alert bad_certificate: it does not accept our certificate" */
 };
 const struct handshake_failure *handshake_failure(const struct handshake *handshake);
 
 /* After DONE. */
 void handshake_secrets(const struct handshake *handshake, struct traffic_secrets *secrets);
-struct mbedtls_x509_crt *handshake_peer_chain(const struct handshake *handshake); /* NULL: it showed none */
-const char *handshake_alpn(const struct handshake *handshake);                    /* NULL: none agreed */
+/* Belongs to the handshake. NULL: it showed none. */
+struct mbedtls_x509_crt *handshake_peer_chain(const struct handshake *handshake);
+const char *handshake_alpn(const struct handshake *handshake); /* NULL: none agreed */
 
 /* Server, after DONE: writes `alert` under the application keys, where every peer can read it. The caller then shuts
  * down writing, drains and closes (linger.h). */

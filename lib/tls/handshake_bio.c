@@ -98,6 +98,7 @@ static int received(struct handshake_bio *bio, const uint8_t *bytes, size_t len)
 	bio->total_left -= len;
 	bio->received += len;
 	bio->answered = false;
+	bio->error = 0;
 	sniff(&bio->in, bytes, len);
 	return (int)len;
 }
@@ -108,8 +109,10 @@ int handshake_bio_recv(void *ctx, unsigned char *bytes, size_t len)
 	int flushed = handshake_bio_flush(bio);
 	ssize_t n;
 
-	if (flushed != 0)
+	if (flushed == MBEDTLS_ERR_SSL_WANT_WRITE)
 		return flushed;
+	if (flushed != 0)
+		buf_reset(&bio->out); /* the peer reads no more; perhaps it said why before it closed */
 	bio->muted = bio->last_flight;
 	if (bio->total_left == 0 || bio->in.n_idle > IDLE_RECORDS_MAX) {
 		bio->flooded = true;

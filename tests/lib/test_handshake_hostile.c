@@ -385,6 +385,22 @@ static void test_a_client_that_speaks_something_else_is_quoted(void **state)
 	hands_pair_close(&pair);
 }
 
+static void test_an_alert_is_heard_even_of_a_peer_that_is_gone(void **state)
+{
+	(void)state;
+	const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, ALERT_UNKNOWN_CA };
+	struct hands_pair pair;
+	hands_pair_open(&pair, hands->client, hands->server, NULL, NULL);
+	assert_int_equal(handshake_step(pair.client), HANDSHAKE_WANT_READ);
+	assert_int_equal(send(pair.client_fd, alert, sizeof(alert), 0), sizeof(alert));
+	close(pair.client_fd);
+	pair.client_fd = -1;
+	assert_int_equal(handshake_step(pair.server), HANDSHAKE_FAILED);
+	assert_int_equal(handshake_failure(pair.server)->refusal, REFUSAL_PEER_ALERT);
+	assert_int_equal(handshake_failure(pair.server)->alert_received, ALERT_UNKNOWN_CA);
+	hands_pair_close(&pair);
+}
+
 static void test_after_failing_nothing_more_is_read(void **state)
 {
 	(void)state;
@@ -413,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_a_blocked_socket_is_waited_for),
 		cmocka_unit_test(test_application_data_out_of_turn_is_refused),
 		cmocka_unit_test(test_a_client_that_speaks_something_else_is_quoted),
+		cmocka_unit_test(test_an_alert_is_heard_even_of_a_peer_that_is_gone),
 		cmocka_unit_test(test_after_failing_nothing_more_is_read),
 	};
 	return cmocka_run_group_tests_name("handshake, hostile", tests, start, stop);

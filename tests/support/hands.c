@@ -155,8 +155,10 @@ void hands_pair_close(struct hands_pair *pair)
 {
 	handshake_free(pair->client);
 	handshake_free(pair->server);
-	close(pair->client_fd);
-	close(pair->server_fd);
+	if (pair->client_fd >= 0)
+		close(pair->client_fd);
+	if (pair->server_fd >= 0)
+		close(pair->server_fd);
 }
 
 void hands_pump(struct hands_pair *pair)
