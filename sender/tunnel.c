@@ -49,24 +49,44 @@ static void on_drain(void *owner)
 	tunnel_close_listeners(owner);
 }
 
+/* Where port 0 was asked for, the one that the system chose. */
+static void listen_text(const struct address *listen, const struct tunnel_listener *listener,
+                        char out[static ADDRESS_TEXT_MAX])
+{
+	struct sockaddr_storage bound;
+	socklen_t bound_len = sizeof(bound);
+
+	if (listen->kind == ADDRESS_TCP && listen->port == 0 && listener->n_fds > 0 &&
+	    getsockname(listener->fds[0], (struct sockaddr *)&bound, &bound_len) == 0)
+		address_text((const struct sockaddr *)&bound, bound_len, out);
+	else
+		address_print(listen, out);
+}
+
 static void on_ready(void *owner)
 {
 	const struct tunnel_daemon *daemon = owner;
 	const struct sender_config *config = daemon->config;
+	const struct sender_tunnel *tunnels = config_tunnels(config);
 	char listen[ADDRESS_TEXT_MAX];
 	char relay[ADDRESS_TEXT_MAX];
+	struct log_line line;
 
 	address_print(&config_relay(config)->address, relay);
 	for (size_t i = 0; i < config->tunnels_list.n; i++) {
-		struct log_line line;
-
-		address_print(&config_tunnels(config)[i].listen, listen);
+		listen_text(&tunnels[i].listen, &daemon->listeners[i], listen);
 		log_begin(&line, LOG_INFO, 0, "listening");
 		log_word(&line, "address", listen);
-		log_word(&line, "service", config_tunnels(config)[i].service);
+		log_word(&line, "service", tunnels[i].service);
 		log_word(&line, "relay", relay);
 		log_end(&line);
 	}
+	log_begin(&line, LOG_INFO, 0, "started");
+	log_word(&line, "version", PS_VERSION);
+	log_word(&line, "mbedtls", handshake_library_version());
+	log_number(&line, "gatekeepers", config->processes.gatekeepers);
+	log_number(&line, "workers", config->processes.workers);
+	log_end(&line);
 }
 
 static enum ps_err listen_all(struct tunnel_daemon *daemon, struct ps_cause *cause)
