@@ -147,16 +147,15 @@ static void on_relay_gone(struct pump *pump, int number)
 	pump->relay = confirmed ? RELAY_CLOSED : RELAY_GONE;
 	if (confirmed)
 		return;
-	if (pump->write_failed)
-		fail_at_relay(pump, "the relay stopped taking the payload", pump->report->sent,
-		              "our certificate was refused, or the application did not read on; the relay's log says which");
-	else if (number == 0)
-		fail_at_relay(pump, "the reply was cut off", pump->report->received, "the relay's log may say why");
-	else if (number == ETIMEDOUT)
+	if (number == ETIMEDOUT)
 		fail_at_relay(pump, "the connection timed out", pump->report->received, "is the network still up?");
+	else if (number == 0 && !pump->write_failed)
+		fail_at_relay(pump, "the reply was cut off", pump->report->received, "the relay's log may say why");
 	else
-		fail_at_relay(pump, "the reply was cut off by a reset", pump->report->received,
-		              "the application broke off, or our certificate was refused; the relay's log says which");
+		fail(pump, OUTCOME_UNDELIVERED,
+		     "%s: the connection was reset after %" PRIu64 " bytes sent and %" PRIu64 " bytes of reply: %s",
+		     pump->config->names.relay, pump->report->sent, pump->report->received,
+		     "the application broke off, or our certificate was refused; the relay's log says which");
 }
 
 /* The spans still to be written would move with the buffer: only called while there are none. */
