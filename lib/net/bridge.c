@@ -147,7 +147,6 @@ static bool peer_can_be_told(enum bridge_end end)
 static void bridge_fail(struct bridge *bridge, enum bridge_end end)
 {
 	bridge_blame(bridge, end);
-	bridge_side_flush(&bridge->plain);
 	if (bridge->sealed.broken || !peer_can_be_told(end)) {
 		bridge->sealed.broken = true;
 		bridge_finish(bridge);
@@ -218,7 +217,7 @@ static bool wants_read(const struct bridge_side *side, const struct bridge_side 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 /* Waits exactly for what can be used. A side with nothing to do is watched for errors (which epoll always reports) by
- * asking for urgent data, which nobody sends; not once both directions at it have ended, for then it reports without end. */
+ * asking for urgent data, which nobody sends. */
 static void side_wait(struct bridge_side *side, const struct bridge_side *sink)
 {
 	if (side->fd < 0)
@@ -226,8 +225,7 @@ static void side_wait(struct bridge_side *side, const struct bridge_side *sink)
 	int mask = wants_read(side, sink) ? UV_READABLE : 0;
 	if (buf_len(&side->pending) > 0)
 		mask |= UV_WRITABLE;
-	const bool ended = side->flow != FLOW_OPEN && sink->flow == FLOW_ENDED;
-	if (mask == 0 && !side->unwatched && !ended)
+	if (mask == 0 && !side->unwatched)
 		mask = UV_PRIORITIZED;
 	if (mask == side->mask)
 		return;

@@ -174,8 +174,6 @@ static enum bridge_end end_plain(struct bridge *bridge)
 	if (bridge->plain.broken)
 		return BRIDGE_PLAIN_RESET;
 	bridge->plain.flow = FLOW_ENDING;
-	if (bridge->sealed.broken)
-		return BRIDGE_DONE;
 	if (tls_stream_close(bridge->stream, &bridge->sealed.pending) != PS_OK)
 		return BRIDGE_NO_MEMORY;
 	bridge_side_flush(&bridge->sealed);

@@ -104,6 +104,31 @@ static void test_a_client_that_never_reads_still_delivers_its_message(void **sta
 	free(noise);
 }
 
+/* What the kernel still holds for a slow application is not destroyed by closing its socket. */
+static void test_a_slow_application_still_gets_the_message_of_a_client_that_is_gone(void **state)
+{
+	(void)state;
+	const size_t len = 500000;
+	struct bridge_rig rig;
+	uint8_t *noise = rig_noise(len);
+	rig_start(&rig, RIG_TCP, 0);
+	rig.peer.stalled = true;
+	rig.app.stalled = true;
+	rig_app_send(&rig, noise, 1000);
+	rig_peer_send(&rig, noise, len);
+	rig_settle(&rig);
+	assert_int_equal(buf_len(&rig.peer.out), 0);
+	rig_peer_close(&rig);
+	rig_drop(&rig.peer);
+	rig_until(&rig, rig.ended);
+	rig.app.stalled = false;
+	rig_until(&rig, rig.app.eof || rig.app.error != 0);
+	assert_int_equal(rig.app.error, 0);
+	rig_assert_got(&rig.app, noise, len);
+	assert_ended(&rig, BRIDGE_SEALED_RESET, ALERT_NONE);
+	free(noise);
+}
+
 static void test_an_application_reset_anywhere_is_an_alert(void **state)
 {
 	(void)state;
@@ -119,6 +144,26 @@ static void test_an_application_reset_anywhere_is_an_alert(void **state)
 		rig_assert_got(&rig.peer, noise, positions[i]);
 		assert_ended(&rig, BRIDGE_PLAIN_RESET, ALERT_INTERNAL_ERROR);
 	}
+	free(noise);
+}
+
+/* A reset behind the alert would make many a system forget the alert. */
+static void test_a_client_that_goes_on_sending_reads_the_alert_and_a_clean_end(void **state)
+{
+	(void)state;
+	struct bridge_rig rig;
+	uint8_t *noise = rig_noise(120000);
+	rig_start(&rig, RIG_TCP, 0);
+	rig_settle(&rig);
+	rig_peer_send(&rig, noise, 120000);
+	const ssize_t sent = send(rig.peer.fd, buf_front(&rig.peer.out), buf_len(&rig.peer.out), MSG_DONTWAIT);
+	assert_int_equal(sent, buf_len(&rig.peer.out));
+	buf_reset(&rig.peer.out);
+	rig_reset(&rig.app);
+	rig_assert_peer_alerted(&rig, ALERT_INTERNAL_ERROR);
+	rig_until(&rig, rig.peer.eof || rig.peer.error != 0);
+	assert_int_equal(rig.peer.error, 0);
+	assert_ended(&rig, BRIDGE_PLAIN_RESET, ALERT_INTERNAL_ERROR);
 	free(noise);
 }
 
@@ -333,7 +378,9 @@ int main(void)
 		cmocka_unit_test(test_a_reset_client_resets_the_application),
 		cmocka_unit_test(test_a_client_lost_while_it_waits_for_the_answer_is_noticed),
 		cmocka_unit_test(test_a_client_that_never_reads_still_delivers_its_message),
+		cmocka_unit_test(test_a_slow_application_still_gets_the_message_of_a_client_that_is_gone),
 		cmocka_unit_test(test_an_application_reset_anywhere_is_an_alert),
+		cmocka_unit_test(test_a_client_that_goes_on_sending_reads_the_alert_and_a_clean_end),
 		cmocka_unit_test(test_an_answer_before_the_reset_is_delivered_before_the_alert),
 		cmocka_unit_test(test_a_reset_met_by_a_write_is_no_clean_end),
 		cmocka_unit_test(test_a_write_refused_after_the_application_ended_closes_both),
