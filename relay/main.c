@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "check.h"
+#include "explain.h"
 #include "portseal/args.h"
 #include "serve.h"
 
@@ -12,6 +13,8 @@
 
 static const struct args_command commands[] = {
 	{ "check", "-c FILE", "judge the configuration and its files without starting", check_main },
+	{ "explain", "-c FILE --cert FILE [--service NAME]", "say whether a certificate may reach a service, and why",
+	  explain_main },
 	{ NULL, NULL, NULL, NULL },
 };
 

@@ -61,4 +61,9 @@ const char *certificate_purpose_name(enum peer_purpose purpose);
  * All must parse; the cause names the path, and which one does not. */
 enum ps_err certificate_read(const char *path, struct mbedtls_x509_crt *chain, struct ps_cause *cause) PS_MUST_CHECK;
 
+/* The same on the heap, for callers that know no mbedTLS. */
+enum ps_err certificate_chain_new(const char *path, struct mbedtls_x509_crt **chain, struct ps_cause *cause)
+	PS_MUST_CHECK;
+void certificate_chain_free(struct mbedtls_x509_crt *chain);
+
 #endif

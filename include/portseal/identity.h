@@ -42,6 +42,11 @@ enum ps_err identity_new(const struct mbedtls_x509_crt *leaf, struct identity **
 	PS_MUST_CHECK;
 void identity_free(struct identity *identity);
 
+#define IDENTITY_PIN_TEXT_MAX 48
+
+/* The pin in base64: the value for a rule's spki_sha256. */
+void identity_pin_text(const struct identity *identity, char out[static IDENTITY_PIN_TEXT_MAX]);
+
 /* "CN", "OU", "DNS", "URI", "IP", "email" */
 const char *identity_kind_name(enum identity_kind kind);
 

@@ -7,6 +7,7 @@
 #include "portseal/certificate.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -248,4 +249,29 @@ enum ps_err certificate_read(const char *path, mbedtls_x509_crt *chain, struct p
 	}
 	buf_release(&file);
 	return err;
+}
+
+enum ps_err certificate_chain_new(const char *path, mbedtls_x509_crt **chain, struct ps_cause *cause)
+{
+	mbedtls_x509_crt *fresh = calloc(1, sizeof *fresh);
+	enum ps_err err;
+
+	if (fresh == NULL)
+		return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
+	mbedtls_x509_crt_init(fresh);
+	err = certificate_read(path, fresh, cause);
+	if (err != PS_OK) {
+		certificate_chain_free(fresh);
+		return err;
+	}
+	*chain = fresh;
+	return PS_OK;
+}
+
+void certificate_chain_free(mbedtls_x509_crt *chain)
+{
+	if (chain == NULL)
+		return;
+	mbedtls_x509_crt_free(chain);
+	free(chain);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <mbedtls/asn1.h>
+#include <mbedtls/base64.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/x509.h>
@@ -31,6 +32,15 @@ static const char *const kind_names[] = {
 const char *identity_kind_name(enum identity_kind kind)
 {
 	return kind_names[kind];
+}
+
+void identity_pin_text(const struct identity *identity, char out[static IDENTITY_PIN_TEXT_MAX])
+{
+	size_t written;
+
+	if (mbedtls_base64_encode((unsigned char *)out, IDENTITY_PIN_TEXT_MAX, &written, identity->pin,
+	                          sizeof identity->pin) != 0)
+		out[0] = '\0';
 }
 
 /* The length of the well-formed UTF-8 sequence at `at` (RFC 3629: no overlong forms, surrogates or beyond U+10FFFF),

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "explain.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "config.h"
+#include "portseal/args.h"
+#include "portseal/certificate.h"
+#include "portseal/judge.h"
+#include "portseal/text.h"
+#include "portseal/trust.h"
+
+#define EXIT_USAGE 2
+#define EXIT_CONFIG 3
+#define EXIT_REFUSED 6
+#define VALUE_MAX 4096
+
+struct explained {
+	const struct relay_service *service;
+	struct identity *identity; /* NULL: the certificate could not be read that far */
+	struct verdict chain;
+	struct verdict access;     /* judged only when the chain is good */
+};
+
+static const struct verdict *verdict_of(const struct explained *explained)
+{
+	return explained->chain.refusal != REFUSAL_NONE ? &explained->chain : &explained->access;
+}
+
+/* One value of foreign origin, escaped for a terminal. */
+static void print_line(const char *label, const char *value)
+{
+	char storage[VALUE_MAX];
+	struct text text;
+
+	text_init(&text, storage, sizeof(storage));
+	text_add_escaped(&text, value, strlen(value));
+	printf("%-14s %s\n", label, text.at);
+}
+
+static void print_hex(const char *label, const uint8_t *bytes, size_t len)
+{
+	char storage[2 * IDENTITY_SERIAL_MAX + 1];
+	struct text text;
+
+	text_init(&text, storage, sizeof(storage));
+	text_add_hex(&text, bytes, len);
+	printf("%-14s %s\n", label, text.at);
+}
+
+static void print_identity(const struct identity *identity)
+{
+	char pin[IDENTITY_PIN_TEXT_MAX];
+	char date[CERTIFICATE_DATE_MAX];
+
+	print_line("subject", identity->subject);
+	for (size_t i = 0; i < identity->n_names; i++)
+		print_line(identity_kind_name(identity->names[i].kind), identity->names[i].value);
+	print_hex("serial", identity->serial, identity->serial_len);
+	identity_pin_text(identity, pin);
+	print_line("spki_sha256", pin);
+	print_line("issuer", identity->issuer);
+	certificate_date(identity->not_before, date);
+	print_line("valid from", date);
+	certificate_date(identity->not_after, date);
+	print_line("valid until", date);
+}
+
+/* What the operator wrote, key by key. */
+static void rule_text(const struct access_rule *rule, struct text *text)
+{
+	const struct {
+		const char *key;
+		const char *value;
+	} keys[] = { { "cn", rule->cn }, { "ou", rule->ou }, { "dns", rule->dns }, { "uri", rule->uri },
+		     { "spki_sha256", rule->spki_sha256 } };
+
+	text_add(text, rule->any ? "any = true; " : "");
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (keys[i].value != NULL) {
+			text_addf(text, "%s = \"", keys[i].key);
+			text_add_escaped(text, keys[i].value, strlen(keys[i].value));
+			text_add(text, "\"; ");
+		}
+}
+
+static void print_rules(const struct explained *explained)
+{
+	for (size_t i = 0; i < explained->service->allow.n_rules; i++) {
+		const struct access_rule *rule = &explained->service->allow.rules[i];
+		const char *fails = access_rule_fails(rule, explained->identity);
+		char storage[VALUE_MAX];
+		struct text text;
+
+		text_init(&text, storage, sizeof(storage));
+		rule_text(rule, &text);
+		if (fails == NULL)
+			printf("rule %-9zu { %s} matches\n", i + 1, text.at);
+		else
+			printf("rule %-9zu { %s} does not: another %s\n", i + 1, text.at, fails);
+	}
+}
+
+static void print_text(const struct explained *explained)
+{
+	const struct verdict *verdict = verdict_of(explained);
+
+	if (explained->identity != NULL)
+		print_identity(explained->identity);
+	printf("%-14s %s\n", "chain", explained->chain.refusal == REFUSAL_NONE ? "good" : "refused");
+	printf("%-14s %s\n", "service", explained->service->name);
+	if (explained->identity != NULL)
+		print_rules(explained);
+	if (verdict->refusal == REFUSAL_NONE)
+		printf("%-14s allowed by rule %d\n", "verdict", verdict->rule + 1);
+	else
+		printf("%-14s refused: %s: %s (the client reads the alert %s)\n", "verdict", refusal_name(verdict->refusal),
+		       verdict->detail.text, alert_name((uint8_t)refusal_alert(verdict->refusal)));
+}
+
+static void json_string(const char *value)
+{
+	char storage[2 * VALUE_MAX];
+	struct text text;
+
+	text_init(&text, storage, sizeof(storage));
+	text_add_json(&text, value, strlen(value));
+	printf("\"%s\"", text.at);
+}
+
+static void json_member(const char *key, const char *value)
+{
+	printf("\"%s\":", key);
+	json_string(value);
+	printf(",");
+}
+
+static void json_identity(const struct identity *identity)
+{
+	char storage[2 * IDENTITY_SERIAL_MAX + 1];
+	char pin[IDENTITY_PIN_TEXT_MAX];
+	char date[CERTIFICATE_DATE_MAX];
+	struct text serial;
+
+	json_member("subject", identity->subject);
+	printf("\"names\":[");
+	for (size_t i = 0; i < identity->n_names; i++) {
+		printf("%s{", i > 0 ? "," : "");
+		json_member("kind", identity_kind_name(identity->names[i].kind));
+		printf("\"value\":");
+		json_string(identity->names[i].value);
+		printf("}");
+	}
+	printf("],");
+	text_init(&serial, storage, sizeof(storage));
+	text_add_hex(&serial, identity->serial, identity->serial_len);
+	json_member("serial", serial.at);
+	identity_pin_text(identity, pin);
+	json_member("spki_sha256", pin);
+	json_member("issuer", identity->issuer);
+	certificate_date(identity->not_before, date);
+	json_member("not_before", date);
+	certificate_date(identity->not_after, date);
+	json_member("not_after", date);
+}
+
+static void json_rules(const struct explained *explained)
+{
+	printf("\"rules\":[");
+	for (size_t i = 0; i < explained->service->allow.n_rules; i++) {
+		const char *fails = access_rule_fails(&explained->service->allow.rules[i], explained->identity);
+
+		if (fails == NULL)
+			printf("%s{\"rule\":%zu,\"matches\":true}", i > 0 ? "," : "", i + 1);
+		else
+			printf("%s{\"rule\":%zu,\"matches\":false,\"fails\":\"%s\"}", i > 0 ? "," : "", i + 1, fails);
+	}
+	printf("],");
+}
+
+static void print_json(const struct explained *explained)
+{
+	const struct verdict *verdict = verdict_of(explained);
+
+	printf("{");
+	if (explained->identity != NULL) {
+		json_identity(explained->identity);
+		json_rules(explained);
+	}
+	json_member("service", explained->service->name);
+	if (verdict->refusal != REFUSAL_NONE) {
+		json_member("reason", refusal_name(verdict->refusal));
+		json_member("detail", verdict->detail.text);
+		json_member("alert", alert_name((uint8_t)refusal_alert(verdict->refusal)));
+	} else {
+		printf("\"rule\":%d,", verdict->rule + 1);
+	}
+	printf("\"allowed\":%s}\n", verdict->refusal == REFUSAL_NONE ? "true" : "false");
+}
+
+static const struct relay_service *find_service(const struct relay_config *config, const char *name,
+                                                struct ps_cause *cause)
+{
+	const struct relay_service *services = config_services(config);
+
+	if (name == NULL && config->services_list.n == 1)
+		return &services[0];
+	for (size_t i = 0; name != NULL && i < config->services_list.n; i++)
+		if (strcmp(services[i].name, name) == 0)
+			return &services[i];
+	if (name == NULL)
+		ps_cause_set(cause, PS_E_CONFIG, "%s has several services: use --service NAME", config->path);
+	else
+		ps_cause_set(cause, PS_E_CONFIG, "%s has no service \"%s\"", config->path, name);
+	return NULL;
+}
+
+struct explain_options {
+	const char *config;
+	const char *certificate;
+	const char *service;
+	const char *json;
+	const char *help;
+};
+
+static int explain(const struct explain_options *options)
+{
+	struct explained explained = { .service = NULL };
+	struct relay_config *config = NULL;
+	struct trust *trust = NULL;
+	struct mbedtls_x509_crt *chain = NULL;
+	struct ps_cause cause;
+	int exit_code = EXIT_CONFIG;
+
+	if (config_load(options->config, &config, &cause) != PS_OK ||
+	    (explained.service = find_service(config, options->service, &cause)) == NULL ||
+	    trust_load(config->tls.client_ca, config->tls.crl, &trust, &cause) != PS_OK ||
+	    certificate_chain_new(options->certificate, &chain, &cause) != PS_OK) {
+		fprintf(stderr, "portseal-relay: %s\n", cause.text);
+		goto done;
+	}
+	judge_chain(trust, PURPOSE_CLIENT, chain, (int64_t)time(NULL), &explained.chain, &explained.identity);
+	if (explained.chain.refusal == REFUSAL_NONE)
+		judge_access(&explained.service->allow, explained.identity, &explained.access);
+	if (options->json != NULL)
+		print_json(&explained);
+	else
+		print_text(&explained);
+	exit_code = verdict_of(&explained)->refusal == REFUSAL_NONE ? 0 : EXIT_REFUSED;
+done:
+	identity_free(explained.identity);
+	certificate_chain_free(chain);
+	trust_free(trust);
+	config_free(config);
+	return exit_code;
+}
+
+int explain_main(int argc, char *const *argv)
+{
+	struct explain_options given = { NULL, NULL, NULL, NULL, NULL };
+	const struct args_option options[] = {
+		{ "config", 'c', "FILE", "the relay's configuration", &given.config, NULL },
+		{ "cert", 0, "FILE", "the client's certificate, with its intermediates if it has any", &given.certificate, NULL },
+		{ "service", 0, "NAME", "the service it wants (default: the only one)", &given.service, NULL },
+		{ "json", 0, NULL, "print one JSON object", &given.json, NULL },
+		{ "help", 'h', NULL, "print this and exit", &given.help, NULL },
+		{ NULL, 0, NULL, NULL, NULL, NULL },
+	};
+	struct ps_cause cause;
+
+	if (args_parse(options, argc, argv, NULL, &cause) != PS_OK) {
+		fprintf(stderr, "portseal-relay: explain: %s\n", cause.text);
+		return EXIT_USAGE;
+	}
+	if (given.help != NULL) {
+		printf("usage: portseal-relay explain -c FILE --cert FILE [--service NAME] [--json]\n\n");
+		args_print_help(stdout, options);
+		printf("\nExit codes: 0 allowed, 6 refused, 2 usage, 3 configuration or certificate not readable.\n");
+		return 0;
+	}
+	if (given.config == NULL || given.certificate == NULL) {
+		fprintf(stderr, "portseal-relay: explain: %s\n",
+		        given.config == NULL ? "no configuration given: use -c FILE" : "no certificate given: use --cert FILE");
+		return EXIT_USAGE;
+	}
+	return explain(&given);
+}
