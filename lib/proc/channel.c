@@ -91,7 +91,8 @@ static enum ps_err take_descriptor(struct msghdr *message, int *fd)
 	return err;
 }
 
-enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL_MESSAGE_MAX], size_t *body_len, int *fd)
+enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL_MESSAGE_MAX], size_t *body_len,
+                            int *fd)
 {
 	union {
 		char bytes[CMSG_SPACE(DESCRIPTORS_SEEN * sizeof(int))];
@@ -105,15 +106,17 @@ enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL
 	int received_fd = -1;
 	ssize_t got;
 
+	/* ECONNRESET, told once: the other end closed without reading all of ours. What it sent before is still here. */
 	do
 		got = recvmsg(end, &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
+	while (got < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (got < 0)
 		return error_of_errno();
-	if (got == 0)
-		return PS_E_CLOSED;
 	if (take_descriptor(&message, &received_fd) != PS_OK)
 		return PS_E_PROTO;
+	/* Zero bytes are the end, unless a descriptor comes with them: then somebody sent a message of nothing. */
+	if (got == 0 && received_fd < 0)
+		return PS_E_CLOSED;
 	if ((size_t)got < sizeof(received_type) || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
 		if (received_fd >= 0)
 			close(received_fd);
