@@ -4,9 +4,10 @@
  *
  * A connection is "queued" from hand-over until a worker takes it, then "live" in that worker's slot until it ends.
  * When a worker dies the supervisor clears its slot. With a limit per client, connections are also counted by client
- * key (its SPKI pin) in a fixed table under a robust process-shared mutex.
+ * key (its SPKI pin) in a fixed table under a lock that is taken from whoever keeps it too long.
  *
- * Never:  holds a name or key material; a broken worker can falsify counts, nothing else.
+ * Never:  holds a name or key material. A broken worker can falsify counts, nothing else: no role follows a pointer or
+ *         trusts a size that another can write, and none waits longer than a moment.
  */
 #ifndef PORTSEAL_SCOREBOARD_H
 #define PORTSEAL_SCOREBOARD_H
@@ -29,7 +30,7 @@ struct scoreboard_config {
 
 /* Maps shared anonymous memory: create before the first fork. */
 enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreboard **board) PS_MUST_CHECK;
-void scoreboard_free(struct scoreboard *board); /* this process's mapping */
+void scoreboard_free(struct scoreboard *board); /* this process's part */
 
 enum scoreboard_answer { SCOREBOARD_ADMITTED, SCOREBOARD_FULL, SCOREBOARD_CLIENT_FULL };
 

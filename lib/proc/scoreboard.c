@@ -1,31 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "portseal/scoreboard.h"
 
-#include <errno.h>
-#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Clients hash into buckets; a bucket's cells are searched one by one. Twice as many cells as connections, so that a
  * bucket is full only when somebody holds many certificates whose pins collide on purpose: then he is refused. */
 #define BUCKET_CELLS 16
 
+/* A holder needs microseconds. Who waits longer than this takes the lock from it: it died, or means no good. */
+#define LOCK_PATIENCE_NS 50000000
+#define LOCK_NAP_NS 20000
+#define LOCK_YIELDS 64
+
 struct client_cell {
 	uint8_t key[SCOREBOARD_KEY_LEN];
 	uint32_t queued;
 	uint32_t live_total; /* the sum of live[] */
-	uint16_t live[SCOREBOARD_SLOTS];
+	uint32_t live[SCOREBOARD_SLOTS];
 };
 
+/* What every role can write, a broken one whatever it likes: numbers only. No pointer, index or size is taken from
+ * here, and for that reason no pthread mutex is in here either (a robust one is a list node). */
+struct counts {
+	_Atomic uint64_t total; /* queued and live, all slots */
+	_Atomic uint64_t live[SCOREBOARD_SLOTS];
+	_Atomic pid_t holder; /* of the lock that guards the cells; 0: nobody */
+	struct client_cell cells[];
+};
+
+/* Each process's own copy. */
 struct scoreboard {
 	struct scoreboard_config config;
 	size_t mapped;
-	_Atomic uint64_t queued;
-	_Atomic uint64_t live[SCOREBOARD_SLOTS];
-	pthread_mutex_t mutex; /* guards the cells */
-	size_t n_buckets;      /* 0: clients are not counted */
-	struct client_cell cells[];
+	size_t n_buckets; /* 0: clients are not counted */
+	struct counts *counts;
 };
 
 static size_t buckets_for(const struct scoreboard_config *config)
@@ -39,34 +54,18 @@ static size_t buckets_for(const struct scoreboard_config *config)
 	return n_buckets;
 }
 
-static enum ps_err init_mutex(pthread_mutex_t *mutex)
-{
-	pthread_mutexattr_t attr;
-	enum ps_err err = PS_E_NOMEM;
-
-	if (pthread_mutexattr_init(&attr) != 0)
-		return PS_E_NOMEM;
-	if (pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0 &&
-	    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0 && pthread_mutex_init(mutex, &attr) == 0)
-		err = PS_OK;
-	pthread_mutexattr_destroy(&attr);
-	return err;
-}
-
 enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreboard **board)
 {
 	size_t n_buckets = buckets_for(config);
-	size_t mapped = sizeof(struct scoreboard) + n_buckets * BUCKET_CELLS * sizeof(struct client_cell);
-	struct scoreboard *fresh;
+	size_t mapped = sizeof(struct counts) + n_buckets * BUCKET_CELLS * sizeof(struct client_cell);
+	struct scoreboard *fresh = malloc(sizeof(*fresh));
 
-	fresh = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (fresh == MAP_FAILED)
+	if (fresh == NULL)
 		return PS_E_NOMEM;
-	fresh->config = *config;
-	fresh->mapped = mapped;
-	fresh->n_buckets = n_buckets;
-	if (init_mutex(&fresh->mutex) != PS_OK) {
-		munmap(fresh, mapped);
+	*fresh = (struct scoreboard){ .config = *config, .mapped = mapped, .n_buckets = n_buckets };
+	fresh->counts = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (fresh->counts == MAP_FAILED) {
+		free(fresh);
 		return PS_E_NOMEM;
 	}
 	*board = fresh;
@@ -75,20 +74,49 @@ enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreb
 
 void scoreboard_free(struct scoreboard *board)
 {
-	if (board != NULL)
-		munmap(board, board->mapped);
+	if (board == NULL)
+		return;
+	munmap(board->counts, board->mapped);
+	free(board);
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Waits for the lock, but not for ever. Taken from its holder, every cell is still a valid cell: that one died or was
+ * stopped between two plain stores, and at worst a count is off by one. */
 static void lock(struct scoreboard *board)
 {
-	/* The holder died between two plain stores: every cell is still a valid cell, at worst one count is off by one. */
-	if (pthread_mutex_lock(&board->mutex) == EOWNERDEAD)
-		pthread_mutex_consistent(&board->mutex);
+	const struct timespec nap = { .tv_sec = 0, .tv_nsec = LOCK_NAP_NS };
+	int64_t since = 0;
+	pid_t nobody = 0;
+
+	for (unsigned i = 0; !atomic_compare_exchange_strong(&board->counts->holder, &nobody, getpid()); i++) {
+		if (since == 0) {
+			since = now_ns();
+		} else if (now_ns() - since > LOCK_PATIENCE_NS) {
+			atomic_store(&board->counts->holder, getpid());
+			return;
+		}
+		if (i < LOCK_YIELDS)
+			sched_yield();
+		else
+			nanosleep(&nap, NULL);
+		nobody = 0;
+	}
 }
 
+/* Unless somebody lost patience and holds it now. */
 static void unlock(struct scoreboard *board)
 {
-	pthread_mutex_unlock(&board->mutex);
+	pid_t self = getpid();
+
+	atomic_compare_exchange_strong(&board->counts->holder, &self, 0);
 }
 
 /* The client's cell, or a free one of its bucket, or NULL when the bucket is full. Under the lock. */
@@ -100,7 +128,7 @@ static struct client_cell *find_cell(struct scoreboard *board, const uint8_t cli
 
 	/* A pin is a SHA-256: any eight bytes of it are a hash already. */
 	memcpy(&hash, client, sizeof(hash));
-	bucket = &board->cells[(hash & (board->n_buckets - 1)) * BUCKET_CELLS];
+	bucket = &board->counts->cells[(hash & (board->n_buckets - 1)) * BUCKET_CELLS];
 	for (size_t i = 0; i < BUCKET_CELLS; i++) {
 		struct client_cell *cell = &bucket[i];
 
@@ -132,13 +160,23 @@ static bool admit_client(struct scoreboard *board, const uint8_t client[static S
 	return admitted;
 }
 
-static void add_saturating(_Atomic uint64_t *count, int change)
+/* Adds one while the count is below the limit. */
+static bool count_up(_Atomic uint64_t *count, uint64_t limit)
 {
 	uint64_t old = atomic_load(count);
 
-	/* A worker that was broken into may have falsified the count: never wrap. */
-	while (!(change < 0 && old == 0) &&
-	       !atomic_compare_exchange_weak(count, &old, change < 0 ? old - 1 : old + 1))
+	while (old < limit)
+		if (atomic_compare_exchange_weak(count, &old, old + 1))
+			return true;
+	return false;
+}
+
+/* A worker that was broken into may have falsified the count: never wrap. */
+static void count_down(_Atomic uint64_t *count, uint64_t by)
+{
+	uint64_t old = atomic_load(count);
+
+	while (!atomic_compare_exchange_weak(count, &old, old > by ? old - by : 0))
 		;
 }
 
@@ -146,14 +184,10 @@ enum scoreboard_answer scoreboard_admit(struct scoreboard *board, unsigned slot,
                                         const uint8_t client[static SCOREBOARD_KEY_LEN])
 {
 	(void)slot;
-	/* Two gatekeepers may both see the last free place: count first, then look. */
-	add_saturating(&board->queued, 1);
-	if (scoreboard_total(board) > board->config.connections) {
-		add_saturating(&board->queued, -1);
+	if (!count_up(&board->counts->total, board->config.connections))
 		return SCOREBOARD_FULL;
-	}
 	if (board->n_buckets > 0 && !admit_client(board, client)) {
-		add_saturating(&board->queued, -1);
+		count_down(&board->counts->total, 1);
 		return SCOREBOARD_CLIENT_FULL;
 	}
 	return SCOREBOARD_ADMITTED;
@@ -164,7 +198,7 @@ void scoreboard_withdraw(struct scoreboard *board, unsigned slot, const uint8_t 
 	struct client_cell *cell;
 
 	(void)slot;
-	add_saturating(&board->queued, -1);
+	count_down(&board->counts->total, 1);
 	if (board->n_buckets == 0)
 		return;
 	lock(board);
@@ -178,14 +212,12 @@ void scoreboard_take(struct scoreboard *board, unsigned slot, const uint8_t clie
 {
 	struct client_cell *cell;
 
-	/* Live first: the total may be too high for a moment, never too low. */
-	add_saturating(&board->live[slot], 1);
-	add_saturating(&board->queued, -1);
+	(void)count_up(&board->counts->live[slot], UINT64_MAX);
 	if (board->n_buckets == 0)
 		return;
 	lock(board);
 	cell = find_cell(board, client);
-	if (cell != NULL && cell->queued > 0 && cell->live[slot] < UINT16_MAX) {
+	if (cell != NULL && cell->queued > 0) {
 		cell->queued--;
 		cell->live[slot]++;
 		cell->live_total++;
@@ -197,7 +229,8 @@ void scoreboard_leave(struct scoreboard *board, unsigned slot, const uint8_t cli
 {
 	struct client_cell *cell;
 
-	add_saturating(&board->live[slot], -1);
+	count_down(&board->counts->live[slot], 1);
+	count_down(&board->counts->total, 1);
 	if (board->n_buckets == 0)
 		return;
 	lock(board);
@@ -211,11 +244,14 @@ void scoreboard_leave(struct scoreboard *board, unsigned slot, const uint8_t cli
 
 uint64_t scoreboard_clear_slot(struct scoreboard *board, unsigned slot)
 {
-	uint64_t lost = atomic_exchange(&board->live[slot], 0);
+	uint64_t lost = atomic_exchange(&board->counts->live[slot], 0);
 
+	count_down(&board->counts->total, lost);
+	if (board->n_buckets == 0)
+		return lost;
 	lock(board);
 	for (size_t i = 0; i < board->n_buckets * BUCKET_CELLS; i++) {
-		struct client_cell *cell = &board->cells[i];
+		struct client_cell *cell = &board->counts->cells[i];
 		uint32_t of_slot = cell->live[slot];
 
 		cell->live_total -= of_slot < cell->live_total ? of_slot : cell->live_total;
@@ -227,14 +263,10 @@ uint64_t scoreboard_clear_slot(struct scoreboard *board, unsigned slot)
 
 uint64_t scoreboard_live(const struct scoreboard *board, unsigned slot)
 {
-	return atomic_load(&board->live[slot]);
+	return atomic_load(&board->counts->live[slot]);
 }
 
 uint64_t scoreboard_total(const struct scoreboard *board)
 {
-	uint64_t total = atomic_load(&board->queued);
-
-	for (unsigned slot = 0; slot < SCOREBOARD_SLOTS; slot++)
-		total += atomic_load(&board->live[slot]);
-	return total;
+	return atomic_load(&board->counts->total);
 }
