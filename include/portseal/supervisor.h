@@ -46,7 +46,7 @@ enum role_message {
 	ROLE_DRAIN,      /* supervisor: take nothing new, finish what runs within body uint64_t ms, then cut the rest; exit 0,
 	                  * or 1 when something was cut */
 	ROLE_SLOT_DOWN,  /* supervisor to gatekeepers: body uint32_t slot: its worker is gone, prefer others */
-	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves again */
+	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves (again) */
 };
 
 struct supervisor_config {

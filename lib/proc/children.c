@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "children.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "portseal/channel.h"
+#include "portseal/log.h"
+
+#define SHORT_LIFE_MS 10000
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 10000
+#define PROCESS_NAME_MAX 16 /* of the kernel, with its NUL */
+
+uint64_t children_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *children_kind_name(enum role_kind kind)
+{
+	return kind == ROLE_GATEKEEPER ? "gatekeeper" : "worker";
+}
+
+static enum ps_err open_slots(struct children *children)
+{
+	for (unsigned slot = 0; slot < children->config->n_workers; slot++) {
+		int ends[2];
+		enum ps_err err = channel_pair(ends);
+
+		if (err != PS_OK)
+			return err;
+		children->near[slot] = ends[0];
+		children->far[slot] = ends[1];
+	}
+	return PS_OK;
+}
+
+static void add(struct children *children, enum role_kind kind, unsigned n)
+{
+	for (unsigned index = 0; index < n; index++)
+		children->at[children->n++] = (struct child){ .kind = kind, .index = index, .control = -1 };
+}
+
+enum ps_err children_open(struct children *children, const struct supervisor_config *config, int signals)
+{
+	enum ps_err err;
+
+	assert(config->n_workers <= SUPERVISOR_WORKERS_MAX && config->n_gatekeepers <= CHILDREN_MAX - config->n_workers);
+	*children = (struct children){ .config = config, .signals = signals };
+	for (unsigned slot = 0; slot < SUPERVISOR_WORKERS_MAX; slot++)
+		children->near[slot] = children->far[slot] = -1;
+	err = open_slots(children);
+	if (err != PS_OK) {
+		int saved = errno;
+
+		children_close(children);
+		errno = saved;
+		return err;
+	}
+	add(children, ROLE_WORKER, config->n_workers);
+	add(children, ROLE_GATEKEEPER, config->n_gatekeepers);
+	return PS_OK;
+}
+
+static void close_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void children_close(struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		close_open(children->at[i].control);
+	for (unsigned slot = 0; slot < children->config->n_workers; slot++) {
+		close_open(children->near[slot]);
+		close_open(children->far[slot]);
+	}
+}
+
+static void keep_only_own_descriptors(const struct children *children, const struct child *self)
+{
+	close(children->signals);
+	for (unsigned i = 0; i < children->n; i++)
+		close_open(children->at[i].control);
+	for (unsigned slot = 0; slot < children->config->n_workers; slot++) {
+		if (self->kind == ROLE_WORKER)
+			close(children->far[slot]);
+		if (self->kind == ROLE_GATEKEEPER || slot != self->index)
+			close(children->near[slot]);
+	}
+}
+
+static void set_role_signals(void)
+{
+	sigset_t none;
+
+	/* A terminal's INT and a service manager's TERM reach every process of the group; only the supervisor acts. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void run_role(const struct children *children, const struct child *self, int control)
+{
+	const struct supervisor_config *config = children->config;
+	struct role_env env = {
+		.kind = self->kind,
+		.index = self->index,
+		.control = control,
+		.slot = self->kind == ROLE_WORKER ? children->near[self->index] : -1,
+		.n_slots = config->n_workers,
+		.slots = self->kind == ROLE_GATEKEEPER ? children->far : NULL,
+		.board = config->board,
+		.daemon = config->daemon,
+	};
+	char name[PROCESS_NAME_MAX];
+
+	keep_only_own_descriptors(children, self);
+	set_role_signals();
+	snprintf(name, sizeof(name), "%s-%u", children_kind_name(self->kind), self->index);
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	exit(self->kind == ROLE_WORKER ? config->run_worker(&env) : config->run_gatekeeper(&env));
+}
+
+static void tell_slot(const struct child *gatekeeper, enum role_message type, uint32_t slot)
+{
+	/* A gatekeeper that does not read its control channel is not told: what it sends to the slot waits in its queue. */
+	if (channel_send(gatekeeper->control, type, &slot, sizeof(slot), -1) != PS_OK)
+		log_event(LOG_DEBUG, "control-full", "gatekeeper %u", gatekeeper->index);
+}
+
+void children_tell_gatekeepers(const struct children *children, enum role_message type, uint32_t slot)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].kind == ROLE_GATEKEEPER && children->at[i].pid > 0)
+			tell_slot(&children->at[i], type, slot);
+}
+
+static void tell_of_slots(const struct children *children, const struct child *gatekeeper)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].kind == ROLE_WORKER && children->at[i].pid == 0)
+			tell_slot(gatekeeper, ROLE_SLOT_DOWN, children->at[i].index);
+}
+
+static void back_off(struct child *child)
+{
+	uint64_t now = children_now_ms();
+
+	if (now - child->forked_ms >= SHORT_LIFE_MS)
+		child->backoff_ms = 0;
+	child->restart_ms = now + child->backoff_ms;
+	if (child->backoff_ms == 0)
+		child->backoff_ms = BACKOFF_FIRST_MS;
+	else
+		child->backoff_ms = child->backoff_ms * 2 < BACKOFF_MAX_MS ? child->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+static void start(struct children *children, struct child *child)
+{
+	int ends[2] = { -1, -1 };
+	pid_t pid = -1;
+
+	child->forked_ms = children_now_ms();
+	if (channel_pair(ends) != PS_OK || (pid = fork()) < 0) {
+		log_event(LOG_ERROR, "role-not-started", "%s %u: %s", children_kind_name(child->kind), child->index,
+		          strerror(errno));
+		close_open(ends[0]);
+		close_open(ends[1]);
+		if (child->backoff_ms == 0)
+			child->backoff_ms = BACKOFF_FIRST_MS;
+		back_off(child);
+		return;
+	}
+	if (pid == 0) {
+		close(ends[0]);
+		run_role(children, child, ends[1]);
+	}
+	close(ends[1]);
+	child->pid = pid;
+	child->control = ends[0];
+	child->told_to_drain = false;
+	if (child->kind == ROLE_GATEKEEPER)
+		tell_of_slots(children, child);
+}
+
+void children_start_due(struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].pid == 0 && children->at[i].restart_ms <= children_now_ms())
+			start(children, &children->at[i]);
+}
+
+uint64_t children_next_start_ms(const struct children *children)
+{
+	uint64_t next_ms = UINT64_MAX;
+
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].pid == 0 && children->at[i].restart_ms < next_ms)
+			next_ms = children->at[i].restart_ms;
+	return next_ms;
+}
+
+struct child *children_find(struct children *children, pid_t pid)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].pid == pid)
+			return &children->at[i];
+	return NULL;
+}
+
+bool children_any_alive(const struct children *children, enum role_kind kind)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].kind == kind && children->at[i].pid > 0)
+			return true;
+	return false;
+}
+
+bool children_all_ready(const struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (!children->at[i].ready)
+			return false;
+	return true;
+}
+
+uint64_t children_bury(struct children *children, struct child *child)
+{
+	uint64_t lost = 0;
+
+	close_open(child->control);
+	child->control = -1;
+	child->pid = 0;
+	child->ready = false;
+	if (child->kind == ROLE_WORKER && children->config->board != NULL)
+		lost = scoreboard_clear_slot(children->config->board, child->index);
+	back_off(child);
+	return lost;
+}
+
+void children_kill_all(const struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].pid > 0)
+			kill(children->at[i].pid, SIGKILL);
+}
