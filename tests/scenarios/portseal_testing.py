@@ -111,8 +111,15 @@ class Process:
         self.child.send_signal(number)
 
     def stop(self):
+        # Roles outlive a supervisor that is killed, to finish what runs: here they shall not.
         if self.child.poll() is None:
+            roles = [pid for pid, _ in self.children()]
             self.child.kill()
+            for pid in roles:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
         self.child.wait()
         self.reader.join(PATIENCE)
         self.child.stderr.close()
