@@ -2,8 +2,10 @@
 /*
  * portseal-sender -- carries plain traffic of this host to a relay, sealed by mutual TLS 1.3.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "portseal/handshake.h"
 #include "send.h"
@@ -23,11 +25,24 @@ static void print_help(void)
 	printf("\n  --help      this text; behind a COMMAND, that of the command\n  --version   print the version\n");
 }
 
+/* Where one of the three is closed, the next socket would take its number, and a reply or a log line would go there. In
+ * its place stands a descriptor that fails for what it would be used for. */
+static void occupy_standard_descriptors(void)
+{
+	static const int useless[] = { O_WRONLY, O_RDONLY, O_WRONLY };
+	int fd;
+
+	for (int at = STDIN_FILENO; at <= STDERR_FILENO; at++)
+		if (fcntl(at, F_GETFD) < 0 && (fd = open("/dev/null", useless[at])) >= 0 && fd != at)
+			(void)close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct args_command *command;
 	struct ps_cause cause;
 
+	occupy_standard_descriptors();
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_help();
 		return OUTCOME_DONE;

@@ -112,7 +112,7 @@ static void dial_relay(struct sending *sending)
 			(void)uv_run(&loop, UV_RUN_ONCE);
 		sending->outcome = sending->dial.outcome;
 	}
-	(void)uv_run(&loop, UV_RUN_NOWAIT);
+	(void)uv_run(&loop, sending->outcome.code == OUTCOME_DONE ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
 	/* A resolver that hangs cannot be called back; its thread would keep the process from ending. */
 	if (uv_loop_close(&loop) != 0) {
 		usage_print_failure(&sending->outcome);
@@ -210,20 +210,38 @@ static bool open_input(struct sending *sending, const struct args_list *files)
 	return true;
 }
 
+/* --timeout bounds every step, the file's timeouts the step that they name. */
+static void cap_steps(struct sender_config *config)
+{
+	const uint64_t most_ms = config->timeouts.progress_ms;
+
+	if (config->timeouts.connect_ms > most_ms)
+		config->timeouts.connect_ms = most_ms;
+	if (config->timeouts.handshake_ms > most_ms)
+		config->timeouts.handshake_ms = most_ms;
+}
+
+static void prepare_and_deliver(struct sending *sending, const struct config_options *options)
+{
+	struct ps_cause cause;
+
+	if (config_load(options, false, &sending->config, &cause) != PS_OK) {
+		outcome_set(&sending->outcome, options->file == NULL ? OUTCOME_USAGE : OUTCOME_OWN_SETUP, "%s", cause.text);
+		return;
+	}
+	if (options->timeout != NULL)
+		cap_steps(sending->config);
+	deliver(sending);
+}
+
 static int run(const struct send_options *options)
 {
 	struct sending sending = {
 		.verbose = options->verbose != NULL, .input_fd = -1, .started_ms = now_ms(), .dial = { .fd = -1 }
 	};
-	struct ps_cause cause;
 
-	if (open_input(&sending, &options->files)) {
-		if (config_load(&options->config, false, &sending.config, &cause) == PS_OK)
-			deliver(&sending);
-		else
-			outcome_set(&sending.outcome, options->config.file == NULL ? OUTCOME_USAGE : OUTCOME_OWN_SETUP, "%s",
-			            cause.text);
-	}
+	if (open_input(&sending, &options->files))
+		prepare_and_deliver(&sending, &options->config);
 	config_free(sending.config);
 	if (sending.input_fd > STDIN_FILENO)
 		close(sending.input_fd);

@@ -327,8 +327,11 @@ static void turn(struct pump *pump)
 	const struct send_pump_config *config = pump->config;
 	const bool wants_input = !pump->input_ended && buf_len(&pump->out) == 0;
 	const int timeout = patience(pump);
+	const short events = relay_events(pump);
+	/* A reset is told whatever is asked for, and again and again: only where it can be acted upon. */
+	const bool watches_relay = events != 0 || (pump->relay == RELAY_CONFIRMS && !all_is_sent(pump));
 	struct pollfd polled[3] = {
-		{ .fd = config->relay_fd, .events = relay_events(pump) },
+		{ .fd = watches_relay ? config->relay_fd : -1, .events = events },
 		{ .fd = wants_input ? config->input_fd : -1, .events = POLLIN },
 		{ .fd = reply_waits(pump) ? config->output_fd : -1, .events = POLLOUT },
 	};

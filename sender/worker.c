@@ -17,6 +17,7 @@
 #define ANSWERS_PER_TURN 32
 #define PAUSE_MS 100
 #define LOOK_MS 10
+#define DESCRIPTORS_KEPT 64 /* for the loop, the channels, the doors */
 
 struct worker;
 
@@ -39,6 +40,7 @@ struct worker {
 	size_t n_doors; /* whose poll handle lives */
 	uv_poll_t slot;
 	bool has_slot;
+	size_t most;         /* connections that the descriptors suffice for */
 	uv_timer_t pause;    /* runs while nothing is accepted */
 	bool short_told;     /* this lack of descriptors is in the log */
 	uv_timer_t deadline; /* while draining: cuts what is left */
@@ -81,9 +83,10 @@ static bool accept_one(struct door *door)
 	char peer[ADDRESS_TEXT_MAX];
 	int fd;
 
-	enum ps_err err = net_accept(door->fd, &fd, &from, &from_len);
+	enum ps_err err = PS_E_LIMIT;
+	if (locals_count(worker->locals) < worker->most)
+		err = net_accept(door->fd, &fd, &from, &from_len);
 	if (err == PS_OK) {
-		worker->short_told = false;
 		address_text((const struct sockaddr *)&from, from_len, peer);
 		err = locals_begin(worker->locals, door->tunnel, fd, peer);
 		if (err == PS_OK)
@@ -91,8 +94,10 @@ static bool accept_one(struct door *door)
 		pause_accepting(worker);
 		return false;
 	}
-	if (err == PS_E_AGAIN)
+	if (err == PS_E_AGAIN) {
+		worker->short_told = false;
 		return false;
+	}
 	if (!worker->short_told)
 		log_event(LOG_WARN, "accepting-paused",
 		          "no descriptors or memory for more connections: raise the limit of open files");
@@ -223,6 +228,14 @@ static enum ps_err listen_to_slot(struct worker *worker)
 	return uv_poll_start(&worker->slot, UV_READABLE, on_slot) == 0 ? PS_OK : PS_E_NOMEM;
 }
 
+/* A connection has two descriptors. The relay's comes in a message, and would be lost if there were no room for it. */
+static size_t connections_allowed(void)
+{
+	const uint64_t files = net_raise_nofile();
+
+	return files > 2 * DESCRIPTORS_KEPT ? (size_t)(files - DESCRIPTORS_KEPT) / 2 : 1;
+}
+
 static enum ps_err make_parts(struct worker *worker)
 {
 	enum ps_err err = linger_new(&worker->loop, &worker->linger);
@@ -241,6 +254,7 @@ static enum ps_err make_parts(struct worker *worker)
 	err = locals_new(&config, &worker->locals);
 	if (err == PS_OK)
 		err = make_doors(worker);
+	worker->most = connections_allowed();
 	if (err == PS_OK)
 		err = listen_to_slot(worker);
 	return err;

@@ -226,12 +226,14 @@ class WrongRelay(Foreign):
         self.assert_fails(self.send(self.s_server(identity="old"), b"x"), WRONG_RELAY, "expired")
 
     def test_no_payload_reaches_a_server_that_does_not_know_the_service(self):
-        app = self.app(echo)
+        received = []
+        app = self.app(lambda connection: received.append(read_all(connection)))
         for name, start in self.proxies():
             with self.subTest(name):
                 done = self.send(start(app.port), b"secret", service="billing")
                 self.assert_fails(done, REFUSED, "billing")
-                self.assertEqual(done.stdout, b"")
+                wait_until(lambda: len(received) == app.accepted, "the application has read to the end")
+                self.assertEqual(b"".join(received), b"")
 
 
 class Refused(Foreign):
@@ -377,6 +379,15 @@ class OwnSide(Foreign):
         child.stderr.close()
         self.assertEqual((child.wait(PATIENCE), len(error.splitlines())), (1, 1), error)
 
+    def test_a_closed_stdout_does_not_become_the_relays_connection(self):
+        argv = self.send_argv(self.s_server("-rev"), service=None)
+        done = run(["sh", "-c", 'exec "$@" >&-', "sh", *argv], stdin=b"hello\n")
+        self.assert_fails(done, 1, "stdout")
+
+    def test_a_closed_stdin_is_no_payload(self):
+        argv = self.send_argv(self.s_server("-rev"), service=None)
+        self.assert_fails(run(["sh", "-c", 'exec "$@" <&-', "sh", *argv]), USAGE, "stdin")
+
 
 class Tunnel(Foreign):
     def test_connections_cross_each_proxy(self):
@@ -467,6 +478,22 @@ class Tunnel(Foreign):
         wait_until(lambda: silent.accepted == 1, "the relay was dialled")
         reset(local)
         tunnel.wait_for(r"event=closed reason=client-reset .*in=0 out=0")
+
+    def test_without_descriptors_it_pauses_says_so_once_and_recovers(self):
+        tunnel = self.tunnel(self.proxies()[0][1](self.app(echo).port), service=None,
+                             extra="processes = { gatekeepers = 1; workers = 1; };",
+                             argv_prefix=(tool("prlimit"), "--nofile=140:140"))
+        crowd = [self.connect(tunnel.port) for _ in range(60)]
+        tunnel.wait_for("event=accepting-paused")
+        for local in crowd:
+            local.close()
+        late = self.connect(tunnel.port)
+        late.sendall(b"late")
+        self.assertEqual(late.recv(4), b"late")
+        late.close()
+        self.assertEqual(len(tunnel.find("event=accepting-paused")), 1)
+        tunnel.wait_for(r"event=closed ", count=61)
+        self.assertEqual(tunnel.find("malformed|event=refused"), [])
 
     def test_a_key_that_cannot_be_read_stops_the_start(self):
         self.certs("sender", "carol")
