@@ -51,14 +51,15 @@ def wait_until(condition, what, patience=None):
 
 
 class Process:
-    """A child whose stderr is read line by line as it comes."""
+    """A child whose stderr is read line by line as it comes. It leads a group, so that stop() ends its children too,
+    even those it left behind."""
 
     def __init__(self, argv, cwd=None, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=None, preexec=None):
         self.argv = argv
         self.lines = []
         self.news = threading.Condition()
         self.child = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
-                                      env=env, preexec_fn=preexec)
+                                      env=env, preexec_fn=preexec, start_new_session=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -112,14 +113,10 @@ class Process:
 
     def stop(self):
         # Roles outlive a supervisor that is killed, to finish what runs: here they shall not.
-        if self.child.poll() is None:
-            roles = [pid for pid, _ in self.children()]
-            self.child.kill()
-            for pid in roles:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.child.wait()
         self.reader.join(PATIENCE)
         self.child.stderr.close()
@@ -278,6 +275,9 @@ class Scenario(unittest.TestCase):
     def tearDown(self):
         for thing in reversed(self.started):
             thing.stop() if isinstance(thing, Process) else thing.close()
+        for thing in self.started:
+            if isinstance(thing, Process):
+                self.assertEqual(thing.find(r"ERROR: \w+Sanitizer|runtime error:|Assertion .* failed"), [])
 
     def keep(self, thing):
         self.started.append(thing)
