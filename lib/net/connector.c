@@ -21,18 +21,18 @@ struct connector {
 	struct connector_config config;
 	struct address address;
 	uv_getaddrinfo_t resolving;
-	uv_timer_t timer;       /* the share of the present attempt; also runs the first one from the loop */
-	uv_poll_t poll;
-	int open_handles;       /* to be closed before the memory may go */
+	uv_timer_t timer;               /* the share of the present attempt; also runs the first one from the loop */
+	uv_poll_t polls[ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
+	int open_handles;               /* to be closed before the memory may go */
 	bool resolver_running;
 	bool polling;
-	bool over;              /* called back or cancelled */
-	int fd;                 /* of the present attempt, -1 */
+	bool over; /* called back or cancelled */
+	int fd;    /* of the present attempt, -1 */
 	uint64_t deadline_ms;
 	struct sockaddr_storage addresses[ADDRESSES_MAX];
 	socklen_t lengths[ADDRESSES_MAX];
 	unsigned n_addresses;
-	unsigned next;          /* address to try next */
+	unsigned next;              /* address to try next; the present attempt's is the one before */
 	enum connect_result result; /* of the last attempt */
 	struct ps_cause cause;
 };
@@ -46,11 +46,16 @@ static void on_closed(uv_handle_t *handle)
 		free(connector);
 }
 
+static uv_poll_t *present_poll(struct connector *connector)
+{
+	return &connector->polls[connector->next - 1];
+}
+
 static void stop_attempt(struct connector *connector)
 {
 	if (connector->polling) {
-		uv_poll_stop(&connector->poll);
-		uv_close((uv_handle_t *)&connector->poll, on_closed);
+		uv_poll_stop(present_poll(connector));
+		uv_close((uv_handle_t *)present_poll(connector), on_closed);
 		connector->polling = false;
 	}
 }
@@ -128,19 +133,21 @@ static void on_connected(uv_poll_t *poll, int status, int events)
 
 static enum ps_err start_attempt(struct connector *connector, const struct sockaddr *to, socklen_t to_len)
 {
+	uv_poll_t *poll = present_poll(connector);
+
 	connector->fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connector->fd < 0)
 		return PS_E_IO;
-	if (connect(connector->fd, to, to_len) != 0 && errno != EINPROGRESS)
+	if (connect(connector->fd, to, to_len) != 0 && errno != EINPROGRESS && errno != EINTR)
 		return PS_E_IO;
-	if (uv_poll_init(connector->config.loop, &connector->poll, connector->fd) != 0) {
+	if (uv_poll_init(connector->config.loop, poll, connector->fd) != 0) {
 		errno = ENOMEM;
 		return PS_E_IO;
 	}
-	connector->poll.data = connector;
+	poll->data = connector;
 	connector->open_handles++;
 	connector->polling = true;
-	uv_poll_start(&connector->poll, UV_WRITABLE, on_connected);
+	uv_poll_start(poll, UV_WRITABLE, on_connected);
 	return PS_OK;
 }
 
@@ -175,7 +182,8 @@ static void try_next(struct connector *connector)
 		unsigned at = connector->next++;
 		uint64_t share_ms = time_left(connector) / (connector->n_addresses - at);
 
-		if (start_attempt(connector, (const struct sockaddr *)&connector->addresses[at], connector->lengths[at]) == PS_OK) {
+		if (start_attempt(connector, (const struct sockaddr *)&connector->addresses[at], connector->lengths[at]) ==
+		    PS_OK) {
 			uv_timer_start(&connector->timer, on_attempt_timeout, share_ms > 0 ? share_ms : 1, 0);
 			return;
 		}
@@ -183,6 +191,10 @@ static void try_next(struct connector *connector)
 		if (connector->fd >= 0)
 			close(connector->fd);
 		connector->fd = -1;
+	}
+	if (connector->next == 0 && connector->n_addresses > 0) { /* the time was over before the first attempt */
+		connector->next = 1;
+		note_failure(connector, ETIMEDOUT);
 	}
 	finish(connector, connector->result, -1, NULL);
 }
@@ -212,7 +224,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 	}
 	if (connector->n_addresses == 0) {
 		connector->result = CONNECT_NO_NAME;
-		ps_cause_set(&connector->cause, PS_E_IO, "%s: %s", connector->address.host, uv_strerror(status));
+		ps_cause_set(&connector->cause, PS_E_IO, "%s: %s", connector->address.host,
+		             status == 0 ? "the name stands for no address" : uv_strerror(status));
 	}
 	try_next(connector);
 }
