@@ -349,8 +349,7 @@ tunnels = ( {tunnels} );
 
     def connect(self, port, host="127.0.0.1"):
         connection = socket.create_connection((host, port), timeout=PATIENCE)
-        self.addCleanup(connection.close)
-        return connection
+        return self.keep(connection)
 
     def tls_context(self, identity="alice", alpn=None, ca=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -367,8 +366,7 @@ tunnels = ( {tunnels} );
         plain = self.connect(port)
         sealed = self.tls_context(identity, alpn).wrap_socket(plain, server_hostname=name,
                                                               suppress_ragged_eofs=suppress_eof)
-        self.addCleanup(sealed.close)
-        return sealed
+        return self.keep(sealed)
 
 
 def main():
