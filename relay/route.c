@@ -33,7 +33,7 @@ static int find_service(const struct relay_config *config, const uint8_t *name, 
 
 static bool is_portseal(const uint8_t *bytes, size_t len)
 {
-	return len > PREFIX_LEN && memcmp(bytes, ROUTE_ALPN_PREFIX, PREFIX_LEN) == 0;
+	return len >= PREFIX_LEN && memcmp(bytes, ROUTE_ALPN_PREFIX, PREFIX_LEN) == 0;
 }
 
 /* True when the client's protocol names decide, be it for a service that is not here. */
