@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -203,6 +204,7 @@ static enum ps_err make_doors(struct worker *worker)
 
 	for (size_t i = 0; i < daemon->config->tunnels_list.n; i++)
 		n += daemon->listeners[i].n_fds;
+	assert(n > 0); /* a configuration without tunnels does not load */
 	worker->doors = calloc(n, sizeof(*worker->doors));
 	if (worker->doors == NULL)
 		return PS_E_NOMEM;
