@@ -71,29 +71,29 @@ static struct addrinfo *named(uint16_t port, struct addrinfo *next)
 	return &entry->info;
 }
 
-int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints,
-                struct addrinfo **restrict list)
+int getaddrinfo(const char *restrict name, const char *restrict service, const struct addrinfo *restrict req,
+                struct addrinfo **restrict pai)
 {
 	(void)service;
-	(void)hints;
+	(void)req;
 	sem_post(&asked);
-	if (strcmp(node, "slow.test") == 0)
+	if (strcmp(name, "slow.test") == 0)
 		sem_wait(&answer);
-	else if (strcmp(node, "several.test") != 0)
+	else if (strcmp(name, "several.test") != 0)
 		return EAI_NONAME;
-	*list = NULL;
+	*pai = NULL;
 	for (unsigned i = n_named; i > 0; i--)
-		*list = named(named_ports[i - 1], *list);
+		*pai = named(named_ports[i - 1], *pai);
 	return 0;
 }
 
-void freeaddrinfo(struct addrinfo *list)
+void freeaddrinfo(struct addrinfo *ai)
 {
-	while (list != NULL) {
-		struct addrinfo *next = list->ai_next;
+	while (ai != NULL) {
+		struct addrinfo *next = ai->ai_next;
 
-		free(list);
-		list = next;
+		free(ai);
+		ai = next;
 	}
 }
 
