@@ -80,10 +80,8 @@ static void end(struct local *local)
 	else
 		locals->last = local->prev;
 	locals->n--;
-	if (local->fd >= 0) {
-		net_arm_reset(local->fd);
+	if (local->fd >= 0)
 		close(local->fd);
-	}
 	free_when_over(local);
 }
 
@@ -187,10 +185,11 @@ static struct local *add(struct locals *locals, uint32_t tunnel, int fd, const c
 
 enum ps_err locals_begin(struct locals *locals, uint32_t tunnel, int fd, const char *peer)
 {
-	struct local *local = add(locals, tunnel, fd, peer);
+	struct local *local;
 
+	net_arm_reset(fd); /* until the bridge closes it cleanly; holds if this process dies, too */
+	local = add(locals, tunnel, fd, peer);
 	if (local == NULL) {
-		net_arm_reset(fd);
 		close(fd);
 		return PS_E_NOMEM;
 	}

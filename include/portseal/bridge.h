@@ -8,9 +8,10 @@
  *
  * Each direction ends on its own: close_notify becomes a FIN towards the plain side, a FIN there becomes close_notify.
  * A sealed side that ends without close_notify was cut: what came is passed on as far as the plain socket takes it at
- * once, then it is reset, never cleanly ended (a unix socket knows no reset: it is just closed). A plain side that is
- * reset, or refuses a write, becomes a fatal alert (internal_error), never close_notify; what it wrote before is delivered
- * first. If its own FIN came before, close_notify has been said and no alert can follow: then both are just closed.
+ * once, then it is reset, never cleanly ended (a unix socket knows no reset: it is just closed); so it is when the process
+ * dies, too. A plain side that is reset, or refuses a write, becomes a fatal alert (internal_error), never close_notify;
+ * what it wrote before is delivered first. If its own FIN came before, close_notify has been said and no alert can follow:
+ * then both are just closed.
  *
  * Once one socket is lost, what is still to be written to the other may stall for ten seconds (or idle_ms, if less).
  *

@@ -40,6 +40,9 @@ void net_tune(int fd);
 /* Makes the next close() of a TCP socket send a reset instead of a FIN. */
 void net_arm_reset(int fd);
 
+/* Back to a FIN. */
+void net_disarm_reset(int fd);
+
 /* Raises the soft limit of open files to the hard one; returns what is now allowed. */
 uint64_t net_raise_nofile(void);
 

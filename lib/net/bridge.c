@@ -56,20 +56,20 @@ static void on_timer_closed(uv_handle_t *handle)
 	handle_closed(handle->data);
 }
 
-/* libuv lets go of the descriptor at once, only the handle's memory is needed until its callback. */
+/* libuv lets go of the descriptor at once, only the handle's memory is needed until its callback. The plain socket has
+ * been armed to reset since the beginning. */
 static void side_close(struct bridge_side *side, enum close_how how)
 {
 	if (side->fd < 0)
 		return;
 	uv_close((uv_handle_t *)&side->poll, on_poll_closed);
 	side->mask = 0;
-	if (how == CLOSE_LINGER) {
+	if (how != CLOSE_RESET && side == &side->bridge->plain)
+		net_disarm_reset(side->fd);
+	if (how == CLOSE_LINGER)
 		linger_close(side->bridge->linger, side->fd);
-	} else {
-		if (how == CLOSE_RESET)
-			net_arm_reset(side->fd);
+	else
 		(void)close(side->fd);
-	}
 	side->fd = -1;
 }
 
@@ -319,6 +319,7 @@ static enum ps_err refuse(const struct bridge_config *config)
 enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridge)
 {
 	struct bridge *made = calloc(1, sizeof(*made));
+	net_arm_reset(config->plain_fd); /* should this process die, the kernel's close must not look like a clean end */
 	if (made == NULL)
 		return refuse(config);
 	made->sealed.fd = config->sealed_fd;

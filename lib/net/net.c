@@ -39,10 +39,20 @@ void net_tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000);
 }
 
+static void set_linger(int fd, int on)
+{
+	const struct linger at_once = { .l_onoff = on, .l_linger = 0 };
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void net_arm_reset(int fd)
 {
-	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	set_linger(fd, 1);
+}
+
+void net_disarm_reset(int fd)
+{
+	set_linger(fd, 0);
 }
 
 /* What a caller can do about an errno of a socket call. */
