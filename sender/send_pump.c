@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "portseal/buf.h"
+#include "portseal/net.h"
 #include "portseal/record.h"
 
 #define CHUNK_LEN (4 * RECORD_MAX_BODY) /* read from the input at a time */
@@ -384,9 +385,12 @@ void send_pump_run(const struct send_pump_config *config, struct send_pump_repor
 	if (!pump.failed && pump.write_failed)
 		fail_at_relay(&pump, "the relay stopped taking the payload", report->sent,
 		              "the application did not read all of it");
-	/* An alert of ours to a peer that broke the protocol, while it may still be read. */
-	if (pump.failed && buf_len(&pump.out) > 0)
+	/* An alert of ours to a peer that broke the protocol, while it may still be read. Else a reset: a FIN would let the
+	 * relay wait for a reply that nobody reads any more. */
+	if (pump.failed && tls_stream_sent_alert(config->stream) != ALERT_NONE)
 		(void)send(config->relay_fd, buf_front(&pump.out), buf_len(&pump.out), MSG_NOSIGNAL | MSG_DONTWAIT);
+	else if (pump.failed)
+		net_arm_reset(config->relay_fd);
 	ps_wipe(pump.chunk, sizeof(pump.chunk));
 	buf_release(&pump.out);
 	buf_release(&pump.wire);
