@@ -4,6 +4,7 @@
 Everything a scenario starts ends with it. Nothing here sleeps: it waits for a line of a log, a byte, an exit.
 """
 import atexit
+import collections
 import os
 import re
 import shutil
@@ -146,6 +147,21 @@ def descriptors_of(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def is_alive(pid):
+    """False for a zombie, too: whoever adopted it may be slow to bury it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def cpu_seconds_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_of(pid):
     """Kilobytes of private and proportional memory (PSS)."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -217,6 +233,61 @@ def read_all(connection):
         if not data:
             return b"".join(parts)
         parts.append(data)
+
+
+def receive(connection, size):
+    """Exactly `size` bytes; an end before them is an EOFError."""
+    parts, missing = [], size
+    while missing:
+        data = connection.recv(min(missing, 65536))
+        if not data:
+            raise EOFError(f"a clean end, {missing} bytes too early")
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)
+
+
+class Load(threading.Thread):
+    """Random bytes against an echo, round after round until finish(); then ends its direction and reads the end.
+    `outcome`: "done", "differs", or the name of the exception that ended it."""
+
+    def __init__(self, connection, size=16384):
+        super().__init__(daemon=True)
+        self.connection, self.size = connection, size
+        self.rounds, self.outcome, self.last = 0, None, False
+        self.start()
+
+    def run(self):
+        try:
+            while not self.last:
+                data = os.urandom(self.size)
+                self.connection.sendall(data)
+                if receive(self.connection, self.size) != data:
+                    self.outcome = "differs"
+                    return
+                self.rounds += 1
+            self.connection.shutdown(socket.SHUT_WR)
+            self.outcome = "done" if self.connection.recv(1) == b"" else "differs"
+        except (OSError, EOFError) as error:
+            self.outcome = type(error).__name__
+        finally:
+            self.connection.close()
+
+    @staticmethod
+    def wait_for_rounds(loads, rounds):
+        """Each of them that still lives gets on by so many rounds."""
+        goals = [load.rounds + rounds for load in loads]
+        wait_until(lambda: all(load.rounds >= goal or load.outcome for load, goal in zip(loads, goals)),
+                   f"{rounds} more rounds of each load")
+
+    @staticmethod
+    def finish(loads):
+        """{outcome: how many}"""
+        for load in loads:
+            load.last = True
+        for load in loads:
+            load.join(PATIENCE)
+        return dict(collections.Counter(load.outcome for load in loads))
 
 
 def reset(connection):

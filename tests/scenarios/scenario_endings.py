@@ -1,0 +1,546 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal of this test: every way in which a connection can end reaches the other end as what it was. A clean end arrives
+as one, and whatever was cut, reset, refused or killed never looks like one, neither to the application nor to a client;
+whoever was not concerned goes on."""
+import concurrent.futures
+import hashlib
+import os
+import re
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+
+from portseal_testing import (Load, Process, Scenario, cpu_seconds_of, echo, free_port, is_alive, is_sanitized, main,
+                              memory_of, read_all, receive, reset, wait_until)
+
+MIB = 1 << 20
+
+
+class Witness:
+    """An application that reads until its connection ends, and remembers how it did."""
+
+    def __init__(self):
+        self.data, self.ending, self.ended = b"", None, threading.Event()
+        self.heard = threading.Event()
+
+    def __call__(self, connection):
+        try:
+            while True:
+                data = connection.recv(65536)
+                if not data:
+                    break
+                self.data += data
+                self.heard.set()
+            self.ending = "clean"
+        except OSError as error:
+            self.ending = type(error).__name__
+        self.ended.set()
+
+
+class Endings(Scenario):
+    def assert_set(self, event):
+        self.assertTrue(event.wait(30), "waited in vain")
+
+    def loads(self, port, n, size=16384):
+        loads = [Load(self.connect(port), size) for _ in range(n)]
+        Load.wait_for_rounds(loads, 2)
+        return loads
+
+
+class CleanEnds(Endings):
+    def test_an_answer_may_come_long_after_the_client_has_ended(self):
+        asked, answer = threading.Event(), threading.Event()
+
+        def serve(connection):
+            question = read_all(connection)
+            asked.set()
+            answer.wait(30)
+            connection.sendall(question[::-1])
+
+        relay = self.relay(self.app(serve).target)
+        local = self.connect(self.tunnel(relay.port).port)
+        local.sendall(b"question")
+        local.shutdown(socket.SHUT_WR)
+        self.assert_set(asked)
+        self.assertEqual(select.select([local], [], [], 0)[0], [])
+        answer.set()
+        self.assertEqual(read_all(local), b"noitseuq")
+        relay.wait_for("event=closed reason=done .*in=8 out=8")
+
+    def test_a_client_may_go_on_long_after_the_application_has_ended(self):
+        rest, over = [], threading.Event()
+
+        def serve(connection):
+            connection.sendall(b"no more from here")
+            connection.shutdown(socket.SHUT_WR)
+            rest.append(read_all(connection))
+            over.set()
+
+        relay = self.relay(self.app(serve).target)
+        local = self.connect(self.tunnel(relay.port).port)
+        self.assertEqual(read_all(local), b"no more from here")
+        payload = os.urandom(3 * MIB)
+        local.sendall(payload)
+        self.assertFalse(over.is_set())
+        local.shutdown(socket.SHUT_WR)
+        self.assert_set(over)
+        self.assertEqual(hashlib.sha256(rest[0]).digest(), hashlib.sha256(payload).digest())
+        relay.wait_for("event=closed reason=done .*in=3145728 out=17")
+
+
+class CutClients(Endings):
+    """Whatever ends without close_notify arrives at the application as a reset."""
+
+    def assert_cut(self, witness, relay, reason):
+        self.assert_set(witness.ended)
+        self.assertEqual((witness.data, witness.ending), (b"half", "ConnectionResetError"))
+        relay.wait_for(f"event=closed reason={reason} .*in=4 out=0")
+
+    def test_a_tls_client_that_closes_without_close_notify_is_a_reset(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        sealed = self.tls(relay.port)
+        sealed.sendall(b"half")
+        self.assert_set(witness.heard)
+        os.close(sealed.detach())
+        self.assert_cut(witness, relay, "client-cut")
+
+    def test_a_tls_client_that_resets_is_a_reset(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        sealed = self.tls(relay.port)
+        sealed.sendall(b"half")
+        self.assert_set(witness.heard)
+        reset(socket.socket(fileno=sealed.detach()))
+        self.assert_cut(witness, relay, "client-reset")
+
+    def test_a_killed_send_is_a_reset(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        sending = self.keep(Process(self.send_argv(relay.port), stdin=subprocess.PIPE))
+        sending.child.stdin.write(b"half")
+        sending.child.stdin.flush()
+        self.assert_set(witness.heard)
+        sending.signal(signal.SIGKILL)
+        sending.wait()
+        sending.child.stdin.close()
+        self.assert_cut(witness, relay, "client-(cut|reset)")
+
+    def test_a_client_of_a_tunnel_that_resets_is_a_reset(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        tunnel = self.tunnel(relay.port)
+        local = self.connect(tunnel.port)
+        local.sendall(b"half")
+        self.assert_set(witness.heard)
+        reset(local)
+        self.assert_cut(witness, relay, "client-alert")
+        tunnel.wait_for("event=closed reason=client-reset .*in=4 out=0")
+
+    def test_a_killed_worker_of_a_tunnel_is_a_reset(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        tunnel = self.tunnel(relay.port, extra="processes = { workers = 1; };")
+        local = self.connect(tunnel.port)
+        local.sendall(b"half")
+        self.assert_set(witness.heard)
+        os.kill(tunnel.role_pids("worker")[0], signal.SIGKILL)
+        self.assert_cut(witness, relay, "client-(cut|reset)")
+        with self.assertRaises(ConnectionResetError):
+            local.recv(1)
+
+    def test_a_killed_worker_of_the_relay_is_a_reset_on_both_sides(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        local = self.connect(self.tunnel(relay.port).port)
+        sealed = self.tls(relay.port)
+        sealed.sendall(b"")
+        local.sendall(b"half")
+        self.assert_set(witness.heard)
+        for pid in relay.role_pids("worker"):
+            os.kill(pid, signal.SIGKILL)
+        self.assert_set(witness.ended)
+        with self.assertRaises(ConnectionResetError):
+            local.recv(1)
+        with self.assertRaises(OSError):
+            sealed.recv(1)
+        self.assertEqual((witness.data, witness.ending), (b"half", "ConnectionResetError"))
+
+
+class AbsentApplications(Endings):
+    def assert_undelivered(self, relay, reason, service="app"):
+        done = self.send(relay.port, b"nobody reads this", service=service)
+        self.assertEqual((done.returncode, done.stdout), (7, b""))
+        self.assertRegex(done.stderr.decode(), r"\Aportseal-sender: .*application.*internal_error\)\n\Z")
+        relay.wait_for(f"event=closed reason={reason} service={service} in=0 out=0 ms=\\d+ alert=internal_error")
+        with self.assertRaises(ssl.SSLError) as caught:
+            self.tls(relay.port, alpn=[f"portseal/{service}"]).recv(1)
+        self.assertEqual(caught.exception.reason, "TLSV1_ALERT_INTERNAL_ERROR")
+        with self.assertRaises(ConnectionResetError):
+            self.connect(self.tunnel(relay.port, service=service).port).recv(1)
+
+    def test_an_application_that_is_down_is_told(self):
+        relay = self.relay(f"tcp://127.0.0.1:{free_port()}")
+        self.assert_undelivered(relay, "target-refused")
+
+    def test_a_unix_socket_that_is_not_there_is_told(self):
+        relay = self.relay(f"unix:{self.dir}/nobody.sock")
+        self.assert_undelivered(relay, "target-refused")
+
+    def test_an_application_whose_backlog_is_full_times_out(self):
+        listener = self.keep(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            filler = self.keep(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        relay = self.relay(f"tcp://127.0.0.1:{listener.getsockname()[1]}", extra='timeouts = { connect = "300ms"; };')
+        self.assert_undelivered(relay, "target-timeout")
+
+    def test_an_application_that_never_accepts_does_not_hold_send_for_ever(self):
+        listener = self.keep(socket.create_server(("127.0.0.1", 0)))
+        relay = self.relay(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        done = self.send(relay.port, b"anybody?", more=("--timeout", "300ms"))
+        self.assertEqual((done.returncode, done.stdout), (7, b""))
+        self.assertIn(b"no reply within 300 ms", done.stderr)
+        relay.wait_for("event=closed reason=client-(cut|reset) .*in=8 out=0")
+
+    def test_an_application_that_comes_back_is_reached_again(self):
+        port = free_port()
+        relay = self.relay(f"tcp://127.0.0.1:{port}")
+        tunnel = self.tunnel(relay.port)
+        with self.assertRaises(ConnectionResetError):
+            self.connect(tunnel.port).recv(1)
+        listener = self.keep(socket.create_server(("127.0.0.1", port)))
+        local = self.connect(tunnel.port)
+        local.sendall(b"back?")
+        connection = self.keep(listener.accept()[0])
+        self.assertEqual(receive(connection, 5), b"back?")
+
+
+class SlowPeers(Endings):
+    SIZE = 48 * MIB
+    BUFFERED = 24 * MIB  # the kernel's share: four sockets' buffers on the way
+
+    def roles(self, *programs):
+        return [pid for program in programs for pid in program.role_pids("worker")]
+
+    def stuff(self, connection):
+        """Writes until nobody takes any more for a while: how much went."""
+        chunk, total, digest = os.urandom(MIB), 0, hashlib.sha256()
+        connection.setblocking(False)
+        while total < self.SIZE and select.select([], [connection], [], 0.5)[1]:
+            n = connection.send(chunk)
+            digest.update(chunk[:n])
+            total += n
+        connection.setblocking(True)
+        return total, digest
+
+    def assert_small(self, before):
+        grown = {pid: memory_of(pid) - memory for pid, memory in before.items()}
+        print(f"back-pressure: workers grew by {sorted(grown.values())} KB")
+        if not is_sanitized():
+            self.assertLess(max(grown.values()), 1024)
+
+    def test_an_application_that_does_not_read_holds_the_client_back_and_gets_everything(self):
+        wake, results = threading.Event(), []
+
+        def serve(connection):
+            connection.recv(1)
+            wake.wait(30)
+            digest = hashlib.sha256()
+            while data := connection.recv(MIB):
+                digest.update(data)
+            results.append(digest.digest())
+            connection.sendall(b"read it all")
+
+        relay = self.relay(self.app(serve).target)
+        tunnel = self.tunnel(relay.port)
+        local = self.connect(tunnel.port)
+        local.sendall(b"!")
+        relay.wait_for("event=accepted")
+        before = {pid: memory_of(pid) for pid in self.roles(relay, tunnel)}
+        total, digest = self.stuff(local)
+        self.assertLess(total, self.BUFFERED)
+        self.assert_small(before)
+        wake.set()
+        chunk = os.urandom(MIB)
+        for _ in range(8):
+            local.sendall(chunk)
+            digest.update(chunk)
+        local.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(local), b"read it all")
+        self.assertEqual(results, [digest.digest()])
+
+    def test_a_client_that_does_not_read_holds_the_application_back_and_gets_everything(self):
+        stuffed, results = threading.Event(), []
+
+        def serve(connection):
+            total, digest = self.stuff(connection)
+            results.append(total)
+            stuffed.set()
+            connection.sendall(b"end")
+            digest.update(b"end")
+            results.append(digest.digest())
+
+        relay = self.relay(self.app(serve).target)
+        tunnel = self.tunnel(relay.port)
+        local = self.connect(tunnel.port)
+        relay.wait_for("event=accepted")
+        before = {pid: memory_of(pid) for pid in self.roles(relay, tunnel)}
+        self.assert_set(stuffed)
+        self.assertLess(results[0], self.BUFFERED)
+        self.assert_small(before)
+        digest = hashlib.sha256()
+        while data := local.recv(MIB):
+            digest.update(data)
+        wait_until(lambda: len(results) == 2, "the application ends")
+        self.assertEqual(results[1], digest.digest())
+
+
+class ResetReplies(Endings):
+    """An application that resets in its reply, wherever that is, never looks as if it had ended."""
+
+    SIZE = 200000
+    PLACES = sorted({0, 1, 2, 100, 4095, 4096, 16383, 16384, 16385, 32767, 32768, 32769, 65535, 65536, 65537,
+                     131071, 131072, 131073, SIZE - 1, SIZE} | {i * 7919 % 200000 for i in range(1, 45)})
+
+    def setUp(self):
+        super().setUp()
+
+        def serve(connection):
+            place = int(receive(connection, 8))
+            connection.sendall(b"r" * place)
+            reset(connection)
+
+        self.running = self.relay(self.app(serve).target)
+        self.assertEqual(len(self.PLACES), 64)
+
+    def at_all_places(self, attempt):
+        """{place: what attempt(question) returned} where that is not None."""
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            results = pool.map(lambda place: attempt(b"%08d" % place), self.PLACES)
+        return {place: result for place, result in zip(self.PLACES, results) if result is not None}
+
+    def test_send_fails_with_7(self):
+        def attempt(question):
+            done = self.send(self.running.port, question)
+            return None if done.returncode == 7 else (done.returncode, done.stderr)
+
+        self.assertEqual(self.at_all_places(attempt), {})
+        self.running.wait_for("event=closed reason=target-reset", count=64)
+
+    def test_a_tls_client_reads_no_clean_end(self):
+        def attempt(question):
+            sealed = self.tls(self.running.port)
+            sealed.sendall(question)
+            try:
+                return f"a clean end after {len(read_all(sealed))} bytes"
+            except ssl.SSLError as error:
+                return None if error.reason == "TLSV1_ALERT_INTERNAL_ERROR" else repr(error)
+            finally:
+                sealed.close()
+
+        self.assertEqual(self.at_all_places(attempt), {})
+        self.running.wait_for("event=closed reason=target-reset", count=64)
+
+    def test_a_client_of_a_tunnel_reads_a_reset(self):
+        tunnel = self.tunnel(self.running.port)
+
+        def attempt(question, half_close):
+            with self.connect(tunnel.port) as local:
+                local.sendall(question)
+                if half_close:
+                    local.shutdown(socket.SHUT_WR)
+                try:
+                    return f"a clean end after {len(read_all(local))} bytes"
+                except ConnectionResetError:
+                    return None
+
+        for half_close in (False, True):
+            with self.subTest(half_close=half_close):
+                self.assertEqual(self.at_all_places(lambda question: attempt(question, half_close)), {})
+        tunnel.wait_for("event=closed reason=relay-alert alert=internal_error", count=128)
+
+
+class KilledRoles(Endings):
+    def assert_new_one_works(self, port):
+        local = self.connect(port)
+        local.sendall(b"new")
+        self.assertEqual(receive(local, 3), b"new")
+        local.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(local), b"")
+
+    def kill_worker(self, victim, loads, port):
+        """Kills one of two workers under load: only what it carried is lost, and never by a clean end."""
+        os.kill(victim.role_pids("worker")[0], signal.SIGKILL)
+        self.assert_new_one_works(port)
+        victim.wait_for("event=role-died role=worker index=0 signal=9")
+        victim.wait_for("event=role-restarted")
+        self.assert_new_one_works(port)
+        Load.wait_for_rounds(loads, 2)
+        outcomes = Load.finish(loads)
+        lost = outcomes.pop("ConnectionResetError", 0) + outcomes.pop("BrokenPipeError", 0)
+        self.assertEqual(outcomes, {"done": len(loads) - lost})
+        self.assertGreater(lost, 0)
+        self.assertLess(lost, len(loads))
+        return lost
+
+    def test_a_killed_worker_of_the_relay_under_load_takes_only_its_own(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        lost = self.kill_worker(relay, self.loads(tunnel.port, 50), tunnel.port)
+        self.assertEqual(lost, int(relay.wait_for(r"event=role-died .*connections=(\d+)").group(1)))
+
+    def test_a_killed_worker_of_a_tunnel_under_load_takes_only_its_own(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port, extra="processes = { workers = 2; gatekeepers = 2; };")
+        self.kill_worker(tunnel, self.loads(tunnel.port, 50), tunnel.port)
+
+    def test_killed_gatekeepers_of_both_under_load_disturb_nobody(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        loads = self.loads(tunnel.port, 50)
+        for program in (relay, tunnel):
+            n = len(program.role_pids("gatekeeper"))
+            for pid in program.role_pids("gatekeeper"):
+                os.kill(pid, signal.SIGKILL)
+            program.wait_for("event=role-restarted gatekeeper|event=role-restarted", count=n)
+            self.assert_new_one_works(tunnel.port)
+        Load.wait_for_rounds(loads, 2)
+        self.assertEqual(Load.finish(loads), {"done": 50})
+
+    def orphan(self, victim, loads):
+        """Kills the supervisor: its roles finish what they carry, idle without spinning, and end."""
+        roles = [pid for pid, _ in victim.children()]
+        workers = victim.role_pids("worker")
+        victim.signal(signal.SIGKILL)
+        victim.child.wait()
+        wait_until(lambda: [pid for pid in roles if is_alive(pid)] == workers, "the gatekeepers end")
+        Load.wait_for_rounds(loads, 4)
+        self.assertEqual(Load.finish(loads), {"done": len(loads)})
+        wait_until(lambda: not any(is_alive(pid) for pid in roles), "the roles end by themselves")
+
+    def test_a_killed_supervisor_of_the_relay_lets_its_roles_finish(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        loads = self.loads(tunnel.port, 10)
+        self.orphan(relay, loads)
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect(relay.port)
+
+    def test_roles_of_a_killed_supervisor_do_not_spin(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        loads = self.loads(tunnel.port, 2)
+        quiet = self.connect(tunnel.port)
+        quiet.sendall(b"here")
+        self.assertEqual(receive(quiet, 4), b"here")
+        self.assertEqual(Load.finish(loads), {"done": 2})
+        roles = [pid for program in (relay, tunnel) for pid, _ in program.children()]
+        for program in (relay, tunnel):
+            program.signal(signal.SIGKILL)
+            program.child.wait()
+        wait_until(lambda: len([pid for pid in roles if is_alive(pid)]) <= 2, "all but the busy workers end")
+        left = [pid for pid in roles if is_alive(pid)]
+        before = sum(cpu_seconds_of(pid) for pid in left)
+        select.select([quiet], [], [], 0.5)
+        self.assertLess(sum(cpu_seconds_of(pid) for pid in left) - before, 0.2)
+        quiet.sendall(b"still")
+        self.assertEqual(receive(quiet, 5), b"still")
+        quiet.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(quiet), b"")
+        wait_until(lambda: not any(is_alive(pid) for pid in roles), "the roles end by themselves")
+
+    def test_a_killed_supervisor_of_a_tunnel_lets_its_roles_finish(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        loads = self.loads(tunnel.port, 10)
+        self.orphan(tunnel, loads)
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect(tunnel.port)
+
+
+class Timeouts(Endings):
+    def test_an_idle_connection_ends_as_a_reset_on_both_sides(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target, extra='timeouts = { idle = "1s"; };')
+        local = self.connect(self.tunnel(relay.port).port)
+        local.sendall(b"then silence")
+        with self.assertRaises(ConnectionResetError):
+            local.recv(1)
+        relay.wait_for("event=closed reason=idle .*in=12 out=0 .*alert=internal_error")
+        self.assert_set(witness.ended)
+        self.assertEqual((witness.data, witness.ending), (b"then silence", "ConnectionResetError"))
+
+    def test_an_idle_tunnel_ends_as_a_reset_on_both_sides(self):
+        witness = Witness()
+        relay = self.relay(self.app(witness).target)
+        tunnel = self.tunnel(relay.port, extra='timeouts = { idle = "1s"; };')
+        local = self.connect(tunnel.port)
+        local.sendall(b"then silence")
+        with self.assertRaises(ConnectionResetError):
+            local.recv(1)
+        tunnel.wait_for("event=closed reason=idle .*in=12 out=0")
+        self.assert_set(witness.ended)
+        self.assertEqual(witness.ending, "ConnectionResetError")
+
+
+class Restarts(Endings):
+    def test_a_tunnel_survives_a_restart_of_its_relay(self):
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")},
+                                   listen='{ address = "127.0.0.1:%d"; }' % free_port())
+        relay = self.relay(config=config)
+        tunnel = self.tunnel(relay.port)
+        self.assertEqual(Load.finish(self.loads(tunnel.port, 2)), {"done": 2})
+        relay.signal(signal.SIGTERM)
+        self.assertEqual(relay.wait(), 0)
+        with self.assertRaises(ConnectionResetError):
+            self.connect(tunnel.port).recv(1)
+        tunnel.wait_for("event=refused reason=relay-not-reached")
+        self.relay(config=config)
+        self.assertEqual(Load.finish(self.loads(tunnel.port, 2)), {"done": 2})
+
+    def drain(self, victim, loads, port):
+        victim.signal(signal.SIGTERM)
+        victim.wait_for("event=draining")
+        wait_until(lambda: not self.accepts(port), "the port closes")
+        Load.wait_for_rounds(loads, 2)
+        self.assertEqual(Load.finish(loads), {"done": len(loads)})
+        self.assertEqual(victim.wait(), 0)
+        self.assertEqual(len(victim.find("event=closed")), len(victim.find("event=accepted")))
+
+    def accepts(self, port):
+        try:
+            self.connect(port).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def test_a_relay_that_drains_under_load_loses_nothing(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        self.drain(relay, self.loads(tunnel.port, 20), relay.port)
+
+    def test_a_tunnel_that_drains_under_load_loses_nothing(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        self.drain(tunnel, self.loads(tunnel.port, 20), tunnel.port)
+
+    def test_connections_that_begin_while_draining_are_carried_or_refused_never_lost(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+        loads = self.loads(tunnel.port, 4)
+        begun = [self.connect(tunnel.port) for _ in range(20)]
+        tunnel.signal(signal.SIGTERM)
+        loads += [Load(local) for local in begun]
+        Load.wait_for_rounds(loads, 2)
+        self.assertEqual(Load.finish(loads), {"done": 24})
+        self.assertEqual(tunnel.wait(), 0)
+
+
+if __name__ == "__main__":
+    main()
