@@ -172,7 +172,7 @@ static void refuse_silently(struct admission *admission, enum refusal refusal, c
 /* Before any context exists: the alert goes out in the clear. */
 static void refuse_plainly(struct admission *admission, enum refusal refusal, const char *detail)
 {
-	struct refusal_facts facts = { NULL, refusal_alert(refusal), detail };
+	struct refusal_facts facts = { NULL, (uint8_t)refusal_alert(refusal), detail };
 
 	handshake_refuse_plain(admission->fd, refusal_alert(refusal));
 	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
@@ -182,7 +182,7 @@ static void refuse_plainly(struct admission *admission, enum refusal refusal, co
 static void refuse_sealed(struct admission *admission, enum refusal refusal, const struct identity *identity,
                           const char *detail)
 {
-	struct refusal_facts facts = { identity, refusal_alert(refusal), detail };
+	struct refusal_facts facts = { identity, (uint8_t)refusal_alert(refusal), detail };
 
 	handshake_refuse(admission->handshake, refusal_alert(refusal));
 	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
