@@ -2,9 +2,10 @@
 /*
  * handshake -- a TLS 1.3 handshake by mbedTLS on a non-blocking socket, until the traffic secrets can be taken out.
  *
- * Both ends always present a certificate. mbedTLS is told OPTIONAL and trusts nobody: whether the peer may enter is
- * decided by judge, once, from the chain it presented; the handshake only proves that it holds the key. Never resumes,
- * never issues tickets, reads exactly the bytes of its own records.
+ * Both ends always present a certificate. mbedTLS is kept from looking at the chain, for a stranger chooses what that
+ * costs: whether the peer may enter is decided by judge, once, from the chain it presented; the handshake only proves
+ * that it holds the key, and no key that is dear to check is used. Never resumes, never issues tickets, reads exactly the
+ * bytes of its own records.
  *
  * Owns:   the mbedTLS context of one connection, freed at the latest with the handshake. Borrows the socket.
  * Never:  reads more than HANDSHAKE_TURN_BYTES in one step, or closes the socket.
@@ -81,7 +82,7 @@ const struct handshake_failure *handshake_failure(const struct handshake *handsh
 
 /* After DONE. */
 void handshake_secrets(const struct handshake *handshake, struct traffic_secrets *secrets);
-/* Belongs to the handshake. NULL: it showed none. */
+/* Belongs to the handshake. On a server never NULL: one that shows none fails. */
 struct mbedtls_x509_crt *handshake_peer_chain(const struct handshake *handshake);
 const char *handshake_alpn(const struct handshake *handshake); /* NULL: none agreed */
 

@@ -7,12 +7,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <mbedtls/rsa.h>
 #include <mbedtls/version.h>
 #include <psa/crypto.h>
 
 #include "portseal/record.h"
 
 #define LIBRARY_OLDEST 0x03060600 /* 3.6.6 closed CVE-2026-34873 and others that a peer can reach */
+
+/* A check of a signature takes as many steps as the exponent has bits. All the world uses 17; OpenSSL stops here too. */
+#define RSA_EXPONENT_BITS 64
 
 /* mbedtls_ssl_get_ciphersuite_id_from_ssl() knows it only after the handshake, too late for a sealed alert. */
 static uint16_t negotiated_suite(const mbedtls_ssl_context *ssl)
@@ -44,20 +48,14 @@ static void on_secret(void *owner, mbedtls_ssl_key_export_type type, const unsig
 		return;
 	}
 	hs->secrets.suite = negotiated_suite(&hs->ssl);
+	if (hs->role == TLS_CLIENT)
+		return;
 	/* A server has written its Finished by now. Until the client's comes, mbedTLS could write nothing more but alerts,
 	 * and those under handshake keys that the client has left behind. */
-	hs->bio.last_flight = hs->role == TLS_SERVER;
-}
-
-/* Only remembers the chain: judging here could not keep mbedTLS from choosing the alert. */
-static int on_certificate(void *owner, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
-{
-	struct handshake *hs = owner;
-
-	(void)flags;
-	if (depth == 0)
-		hs->presented = certificate;
-	return 0;
+	hs->bio.last_flight = true;
+	/* It has asked for the client's certificate, and would now verify whatever chain comes: up to nine signatures with
+	 * keys of a stranger's choice. The judge does that, from the anchor down. */
+	mbedtls_ssl_set_hs_authmode(&hs->ssl, MBEDTLS_SSL_VERIFY_NONE);
 }
 
 static bool is_ip_address(const char *name)
@@ -77,10 +75,8 @@ static enum ps_err start(struct handshake *hs, const mbedtls_ssl_config *config,
 {
 	int code = mbedtls_ssl_setup(&hs->ssl, config);
 
-	if (code == 0 && hs->role == TLS_CLIENT) {
-		mbedtls_ssl_set_verify(&hs->ssl, on_certificate, hs);
+	if (code == 0 && hs->role == TLS_CLIENT)
 		code = set_server_name(hs, server_name);
-	}
 	if (code == MBEDTLS_ERR_SSL_ALLOC_FAILED)
 		return PS_E_NOMEM;
 	if (code != 0)
@@ -133,13 +129,40 @@ void handshake_free(struct handshake *handshake)
 	free(handshake);
 }
 
-/* The first moment at which the chain is known, and before anything of ours is sent. */
-static enum refusal judge_presented(struct handshake *hs)
+/* The peer's chain as soon as it is parsed; mbedtls_ssl_get_peer_cert() knows it only after the handshake. */
+static mbedtls_x509_crt *presented_chain(const struct handshake *hs)
 {
-	if (hs->judged || hs->presented == NULL || hs->on_peer == NULL)
+	const mbedtls_ssl_session *session = hs->ssl.MBEDTLS_PRIVATE(session_negotiate);
+
+	return session == NULL ? NULL : session->MBEDTLS_PRIVATE(peer_cert);
+}
+
+/* Whether checking one signature of this key could hold up everybody else. */
+static bool is_costly(const mbedtls_pk_context *key)
+{
+	mbedtls_mpi exponent;
+	bool costly;
+
+	if (mbedtls_pk_get_type(key) != MBEDTLS_PK_RSA)
+		return false;
+	mbedtls_mpi_init(&exponent);
+	costly = mbedtls_rsa_export(mbedtls_pk_rsa(*key), NULL, NULL, NULL, NULL, &exponent) != 0 ||
+	         mbedtls_mpi_bitlen(&exponent) > RSA_EXPONENT_BITS;
+	mbedtls_mpi_free(&exponent);
+	return costly;
+}
+
+/* The first moment at which the chain is known: before its key is used, and before a client sends its own. */
+static enum refusal look_at_presented(struct handshake *hs)
+{
+	mbedtls_x509_crt *chain = presented_chain(hs);
+
+	if (hs->seen || chain == NULL)
 		return REFUSAL_NONE;
-	hs->judged = true;
-	return hs->on_peer(hs->owner, hs->presented);
+	hs->seen = true;
+	if (is_costly(&chain->pk))
+		return REFUSAL_BAD_CERTIFICATE;
+	return hs->on_peer == NULL ? REFUSAL_NONE : hs->on_peer(hs->owner, chain);
 }
 
 /* Not mbedtls_ssl_is_handshake_over(): that is true already while tickets are still to be written. */
@@ -156,7 +179,7 @@ static bool is_sound(const struct handshake *hs)
 
 	if (suite == NULL || hs->client_secret_len != suite->hash_len || hs->server_secret_len != suite->hash_len)
 		return false;
-	return hs->role == TLS_SERVER || hs->judged;
+	return hs->role == TLS_SERVER || hs->seen;
 }
 
 static enum handshake_state fail(struct handshake *hs, int code)
@@ -173,7 +196,7 @@ static enum handshake_state advance(struct handshake *hs)
 		enum refusal refusal;
 
 		code = mbedtls_ssl_handshake_step(&hs->ssl);
-		refusal = code == 0 ? judge_presented(hs) : REFUSAL_NONE;
+		refusal = code == 0 ? look_at_presented(hs) : REFUSAL_NONE;
 		if (refusal != REFUSAL_NONE) {
 			handshake_fail_refused(hs, refusal);
 			return HANDSHAKE_FAILED;

@@ -65,8 +65,7 @@ struct handshake {
 	mbedtls_ssl_context ssl;
 	handshake_judge_fn *on_peer;
 	void *owner;
-	struct mbedtls_x509_crt *presented; /* client: the server's chain, from its Certificate on; owned by mbedTLS */
-	bool judged;
+	bool seen; /* the peer's chain; a client has judged it by then */
 	struct traffic_secrets secrets;
 	size_t client_secret_len; /* 0 until mbedTLS has derived it */
 	size_t server_secret_len;
@@ -80,7 +79,7 @@ enum tls_role handshake_setup_role(const struct handshake_setup *setup);
 /* Ends the handshake: fills hs->failure for what mbedTLS returned, and writes the alert where one can be read. */
 void handshake_fail(struct handshake *hs, int mbedtls_code);
 
-/* The same for a peer that on_peer refused. */
+/* The same for a peer whose chain was refused. */
 void handshake_fail_refused(struct handshake *hs, enum refusal refusal);
 
 /* Writes a fatal alert under the application keys, if they are there. True when the socket took all of it. */

@@ -41,14 +41,14 @@ struct handshake_setup {
 	struct variant variants[]; /* the first has no ALPN */
 };
 
-/* mbedTLS trusts nobody (no CA chain) and goes on nevertheless (OPTIONAL): on a server that asks for a certificate and
- * proves the key of the one shown; whether to trust it is the judge's. */
-static void configure(mbedtls_ssl_config *config)
+/* mbedTLS proves the key of the certificate that the peer shows; whether to trust it is the judge's. A server needs more
+ * than NONE to ask for one at all; it is told NONE before the client's comes (on_secret). */
+static void configure(mbedtls_ssl_config *config, enum tls_role role)
 {
 	mbedtls_ssl_conf_min_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_3);
 	mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_3);
 	mbedtls_ssl_conf_tls13_key_exchange_modes(config, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL);
-	mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_OPTIONAL);
+	mbedtls_ssl_conf_authmode(config, role == TLS_SERVER ? MBEDTLS_SSL_VERIFY_OPTIONAL : MBEDTLS_SSL_VERIFY_NONE);
 	mbedtls_ssl_conf_ciphersuites(config, suites);
 	mbedtls_ssl_conf_groups(config, groups);
 	mbedtls_ssl_conf_rng(config, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
@@ -78,7 +78,7 @@ static enum ps_err variant_init(struct variant *variant, const struct handshake_
 	if (mbedtls_ssl_config_defaults(&variant->config, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM,
 	                                MBEDTLS_SSL_PRESET_DEFAULT) != 0)
 		return PS_E_NOMEM;
-	configure(&variant->config);
+	configure(&variant->config, config->role);
 	if (own != NULL && mbedtls_ssl_conf_own_cert(&variant->config, credentials_chain(own), credentials_key(own)) != 0)
 		return PS_E_NOMEM;
 	return alpn == NULL ? PS_OK : variant_alpn(variant, alpn, cause);

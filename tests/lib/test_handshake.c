@@ -151,13 +151,15 @@ static void test_a_protocol_the_setup_does_not_know_is_an_error(void **state)
 	assert_null(hs);
 }
 
-static void test_a_client_without_a_certificate_shows_no_chain(void **state)
+static void test_a_client_without_a_certificate_does_not_get_through(void **state)
 {
 	(void)state;
 	struct hands_pair pair;
 	hands_pair_open(&pair, hands->client_bare, hands->server, NULL, NULL);
-	shake(&pair);
-	assert_null(handshake_peer_chain(pair.server));
+	hands_pump(&pair);
+	assert_int_equal(handshake_step(pair.server), HANDSHAKE_FAILED);
+	assert_int_equal(handshake_failure(pair.server)->refusal, REFUSAL_NO_CERTIFICATE);
+	assert_int_equal(handshake_failure(pair.server)->alert_sent, ALERT_CERTIFICATE_REQUIRED);
 	hands_pair_close(&pair);
 }
 
@@ -474,7 +476,7 @@ int main(void)
 		cmocka_unit_test(test_a_server_without_alpn_ignores_what_is_offered),
 		cmocka_unit_test(test_a_server_with_another_protocol_refuses_by_alert),
 		cmocka_unit_test(test_a_protocol_the_setup_does_not_know_is_an_error),
-		cmocka_unit_test(test_a_client_without_a_certificate_shows_no_chain),
+		cmocka_unit_test(test_a_client_without_a_certificate_does_not_get_through),
 		cmocka_unit_test(test_a_client_that_refuses_the_server_never_shows_its_certificate),
 		cmocka_unit_test(test_data_flows_both_ways_afterwards),
 		cmocka_unit_test(test_the_next_byte_of_the_socket_is_record_zero),

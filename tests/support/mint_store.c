@@ -76,6 +76,28 @@ void mint_free_all(void)
 	}
 }
 
+/* Exchanges the exponents: signing is quick then, and verifying takes as long as signing did. */
+static void make_slow(mbedtls_rsa_context *rsa)
+{
+	mbedtls_mpi n, p, q, d, e;
+
+	mbedtls_mpi_init(&n);
+	mbedtls_mpi_init(&p);
+	mbedtls_mpi_init(&q);
+	mbedtls_mpi_init(&d);
+	mbedtls_mpi_init(&e);
+	mint_must(mbedtls_rsa_export(rsa, &n, &p, &q, &d, &e), "RSA key");
+	mbedtls_rsa_free(rsa);
+	mbedtls_rsa_init(rsa);
+	mint_must(mbedtls_rsa_import(rsa, &n, &p, &q, &e, &d), "RSA key");
+	mint_must(mbedtls_rsa_complete(rsa), "RSA key");
+	mbedtls_mpi_free(&n);
+	mbedtls_mpi_free(&p);
+	mbedtls_mpi_free(&q);
+	mbedtls_mpi_free(&d);
+	mbedtls_mpi_free(&e);
+}
+
 mbedtls_pk_context *mint_key(enum mint_key_kind kind)
 {
 	static const mbedtls_ecp_group_id curves[] = {
@@ -85,7 +107,7 @@ mbedtls_pk_context *mint_key(enum mint_key_kind kind)
 		[MINT_P224] = MBEDTLS_ECP_DP_SECP224R1,
 	};
 	mbedtls_pk_context *key = malloc(sizeof *key);
-	bool rsa = kind == MINT_RSA2048 || kind == MINT_RSA1024;
+	bool rsa = kind == MINT_RSA2048 || kind == MINT_RSA1024 || kind == MINT_RSA_SLOW;
 
 	if (key == NULL || psa_crypto_init() != PSA_SUCCESS)
 		abort();
@@ -93,12 +115,14 @@ mbedtls_pk_context *mint_key(enum mint_key_kind kind)
 	mint_must(mbedtls_pk_setup(key, mbedtls_pk_info_from_type(rsa ? MBEDTLS_PK_RSA : MBEDTLS_PK_ECKEY)), "key");
 	if (rsa)
 		mint_must(mbedtls_rsa_gen_key(mbedtls_pk_rsa(*key), mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE,
-		                              kind == MINT_RSA2048 ? 2048 : 1024, 65537),
+		                              kind == MINT_RSA1024 ? 1024 : 2048, 65537),
 		          "RSA key");
 	else
 		mint_must(
 			mbedtls_ecp_gen_key(curves[kind], mbedtls_pk_ec(*key), mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE),
 			"EC key");
+	if (kind == MINT_RSA_SLOW)
+		make_slow(mbedtls_pk_rsa(*key));
 	return mint_keep(key, MINT_KEY);
 }
 
