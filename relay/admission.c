@@ -2,76 +2,19 @@
 #include "admission.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "portseal/buf.h"
+#include "admission_internal.h"
 #include "portseal/client_hello.h"
-#include "portseal/judge.h"
 #include "portseal/log.h"
-#include "sources.h"
 
 #define TICK_MS 50
 /* When every place is taken and others wait, a handshake that has been idle on its peer for so long gives way. */
 #define GIVE_WAY_MS 1000
-
-enum admission_state {
-	ADMISSION_HELLO,     /* the ClientHello is not whole yet; it stays in the socket */
-	ADMISSION_LINE,      /* whole; waits for its source's turn */
-	ADMISSION_HANDSHAKE, /* mbedTLS is at work */
-};
-
-struct admission {
-	struct admissions *all;
-	enum admission_state state;
-	int fd;
-	int listener_service;
-	bool stalled;              /* woken without new bytes: the next tick looks again */
-	size_t peeked;             /* bytes seen in the socket so far */
-	uint64_t conn;
-	uint64_t begun_ms;
-	uint64_t shaking_ms;       /* when the handshake began */
-	struct net_source source;
-	struct sources_place place;
-	struct route route;
-	struct handshake *handshake;
-	uv_poll_t poll;
-	TAILQ_ENTRY(admission) link;
-	char peer[ADDRESS_TEXT_MAX];
-};
-
-TAILQ_HEAD(admission_list, admission);
-
-struct admissions {
-	struct admissions_config config;
-	struct sources *sources;
-	struct admission_list list; /* in the order of arrival, so in the order of deadlines */
-	size_t n;
-	size_t n_hello;             /* of them in ADMISSION_HELLO */
-	uv_timer_t tick;
-	uint8_t peek[CLIENT_HELLO_PEEK_MAX];
-};
-
-/* What is told of a refusal beside its reason; NULL or ALERT_NONE where there is nothing. */
-struct refusal_facts {
-	const struct identity *identity;
-	uint8_t alert;
-	const char *detail;
-};
-
-static const char plain_http_answer[] =
-	"HTTP/1.1 400 Bad Request\r\n"
-	"content-type: text/plain\r\n"
-	"content-length: 84\r\n"
-	"connection: close\r\n"
-	"\r\n"
-	"This port speaks TLS 1.3 with client certificates. Your client sent it plain HTTP.\r\n";
 
 static const char *const state_names[] = { "hello", "line", "handshake" };
 
@@ -96,8 +39,7 @@ static void on_poll_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
-/* Takes it out of everything; the socket is the caller's afterwards. */
-static int detach(struct admission *admission)
+int admission_detach(struct admission *admission)
 {
 	struct admissions *all = admission->all;
 	int fd = admission->fd;
@@ -112,137 +54,6 @@ static int detach(struct admission *admission)
 	return fd;
 }
 
-static const char *service_name(const struct admission *admission)
-{
-	const struct relay_config *config = admission->all->config.config;
-
-	return admission->route.service == CONFIG_NO_SERVICE ? NULL : config_services(config)[admission->route.service].name;
-}
-
-static void log_refusal(const struct admission *admission, enum refusal refusal, const struct refusal_facts *facts)
-{
-	/* A health check that connects and goes is no event for an operator. */
-	enum log_level level = refusal == REFUSAL_CLOSED_BEFORE_HELLO ? LOG_DEBUG : LOG_INFO;
-	char label[IDENTITY_LABEL_MAX];
-	struct log_line line;
-
-	log_begin(&line, level, admission->conn, "refused");
-	log_word(&line, "reason", refusal_name(refusal));
-	log_word(&line, "peer", admission->peer);
-	if (facts->identity != NULL) {
-		identity_label(facts->identity, label);
-		log_text(&line, "client", label);
-		log_text(&line, "subject", facts->identity->subject);
-		log_text(&line, "issuer", facts->identity->issuer);
-	}
-	log_word(&line, "service", service_name(admission));
-	if (facts->alert != ALERT_NONE)
-		log_word(&line, "alert", alert_name(facts->alert));
-	log_text(&line, "detail", facts->detail);
-	log_number(&line, "ms", uv_now(admission->all->config.loop) - admission->begun_ms);
-	log_end(&line);
-}
-
-enum farewell {
-	FAREWELL_CLOSE,  /* nothing was said: just close */
-	FAREWELL_LINGER, /* something was: let it be read */
-};
-
-static void end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,
-                        enum farewell farewell)
-{
-	struct linger_set *linger = admission->all->config.linger;
-	int fd;
-
-	log_refusal(admission, refusal, facts);
-	fd = detach(admission);
-	if (farewell == FAREWELL_LINGER)
-		linger_close(linger, fd);
-	else
-		close(fd);
-}
-
-static void refuse_silently(struct admission *admission, enum refusal refusal, const char *detail)
-{
-	struct refusal_facts facts = { NULL, ALERT_NONE, detail };
-
-	end_refused(admission, refusal, &facts, FAREWELL_CLOSE);
-}
-
-/* Before any context exists: the alert goes out in the clear. */
-static void refuse_plainly(struct admission *admission, enum refusal refusal, const char *detail)
-{
-	struct refusal_facts facts = { NULL, (uint8_t)refusal_alert(refusal), detail };
-
-	handshake_refuse_plain(admission->fd, refusal_alert(refusal));
-	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
-}
-
-/* After the handshake: sealed under the application keys, where every peer can read it. */
-static void refuse_sealed(struct admission *admission, enum refusal refusal, const struct identity *identity,
-                          const char *detail)
-{
-	struct refusal_facts facts = { identity, (uint8_t)refusal_alert(refusal), detail };
-
-	handshake_refuse(admission->handshake, refusal_alert(refusal));
-	end_refused(admission, refusal, &facts, FAREWELL_LINGER);
-}
-
-static void refuse_http(struct admission *admission)
-{
-	struct refusal_facts facts = { NULL, ALERT_NONE, "plain HTTP" };
-
-	if (send(admission->fd, plain_http_answer, sizeof(plain_http_answer) - 1, MSG_NOSIGNAL) < 0)
-		facts.detail = "plain HTTP; it did not wait for an answer";
-	end_refused(admission, REFUSAL_NOT_TLS, &facts, FAREWELL_LINGER);
-}
-
-static void hand_over(struct admission *admission, const struct identity *identity)
-{
-	struct handover handover = {
-		.conn = admission->conn,
-		.started_ms = admission->begun_ms,
-		.service = (uint32_t)admission->route.service,
-		.not_after = identity->not_after,
-	};
-	struct ps_cause cause;
-	enum refusal refusal;
-
-	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
-	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
-	identity_label(identity, handover.client);
-	handshake_secrets(admission->handshake, &handover.secrets);
-	uv_poll_stop(&admission->poll);
-	refusal = handoff_send(admission->all->config.handoff, &handover, admission->fd, &cause);
-	if (refusal == REFUSAL_NONE)
-		close(detach(admission));
-	else
-		refuse_sealed(admission, refusal, identity, cause.text);
-	ps_wipe(&handover.secrets, sizeof(handover.secrets));
-}
-
-/* The handshake is done: who is it, and may it reach what it asks for? */
-static void judge(struct admission *admission)
-{
-	const struct admissions_config *config = &admission->all->config;
-	struct identity *identity = NULL;
-	struct verdict verdict;
-
-	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL), &verdict,
-	            &identity);
-	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
-		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
-		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
-	}
-	if (verdict.refusal == REFUSAL_NONE)
-		judge_access(&config_services(config->config)[admission->route.service].allow, identity, &verdict);
-	if (verdict.refusal == REFUSAL_NONE)
-		hand_over(admission, identity);
-	else
-		refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
-	identity_free(identity);
-}
-
 static void fail(struct admission *admission)
 {
 	const struct handshake_failure *failure = handshake_failure(admission->handshake);
@@ -250,7 +61,7 @@ static void fail(struct admission *admission)
 
 	if (failure->alert_received != ALERT_NONE)
 		facts.alert = failure->alert_received;
-	end_refused(admission, failure->refusal, &facts,
+	admission_end_refused(admission, failure->refusal, &facts,
 	            failure->alert_sent != ALERT_NONE ? FAREWELL_LINGER : FAREWELL_CLOSE);
 }
 
@@ -265,7 +76,7 @@ static void shake(struct admission *admission)
 		uv_poll_start(&admission->poll, UV_WRITABLE, on_poll);
 		break;
 	case HANDSHAKE_DONE:
-		judge(admission);
+		admission_judge(admission);
 		break;
 	case HANDSHAKE_FAILED:
 		fail(admission);
@@ -280,7 +91,7 @@ static void begin_handshake(struct admission *admission)
 	set_state(admission, ADMISSION_HANDSHAKE);
 	admission->shaking_ms = uv_now(admission->all->config.loop);
 	if (handshake_new(admission->all->config.setup, &config, &admission->handshake) != PS_OK) {
-		refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
+		admission_refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
 		return;
 	}
 	shake(admission);
@@ -311,7 +122,7 @@ static void stand_in_line(struct admission *admission, const struct client_hello
 	set_low_water(admission->fd, 1);
 	uv_poll_stop(&admission->poll);
 	if (sources_wait(admission->all->sources, &admission->source, &admission->place) != PS_OK) {
-		refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
+		admission_refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
 		return;
 	}
 	set_state(admission, ADMISSION_LINE);
@@ -338,13 +149,13 @@ static void look_at_hello(struct admission *admission, bool disconnected)
 	if (seen < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (seen <= 0) {
-		refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, seen == 0 ? "it sent nothing" : strerror(errno));
+		admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, seen == 0 ? "it sent nothing" : strerror(errno));
 		return;
 	}
 	switch (client_hello_look(admission->all->peek, (size_t)seen, &hello)) {
 	case CLIENT_HELLO_PARTIAL:
 		if (disconnected)
-			refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "it closed in the middle of its ClientHello");
+			admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "it closed in the middle of its ClientHello");
 		else
 			wait_for_more(admission, (size_t)seen, hello.need);
 		break;
@@ -352,16 +163,16 @@ static void look_at_hello(struct admission *admission, bool disconnected)
 		if (hello.offers_tls13)
 			stand_in_line(admission, &hello);
 		else
-			refuse_plainly(admission, REFUSAL_TLS_VERSION, "it offers TLS 1.2 or older only");
+			admission_refuse_plainly(admission, REFUSAL_TLS_VERSION, "it offers TLS 1.2 or older only");
 		break;
 	case CLIENT_HELLO_NO_HINT:
 		stand_in_line(admission, NULL);
 		break;
 	case CLIENT_HELLO_HTTP:
-		refuse_http(admission);
+		admission_refuse_http(admission);
 		break;
 	case CLIENT_HELLO_NOT_TLS:
-		refuse_silently(admission, REFUSAL_NOT_TLS, "its first bytes are not TLS");
+		admission_refuse_silently(admission, REFUSAL_NOT_TLS, "its first bytes are not TLS");
 		break;
 	}
 }
@@ -383,21 +194,21 @@ static void wait_for_hello(struct admission *admission)
 {
 	admission->stalled = false;
 	if (uv_poll_start(&admission->poll, UV_READABLE | UV_DISCONNECT, on_poll) != 0)
-		refuse_silently(admission, REFUSAL_INTERNAL, "it could not be watched");
+		admission_refuse_silently(admission, REFUSAL_INTERNAL, "it could not be watched");
 }
 
 static void miss_deadline(struct admission *admission)
 {
 	switch (admission->state) {
 	case ADMISSION_HELLO:
-		refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT,
+		admission_refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT,
 		                admission->peeked > 0 ? "its ClientHello did not become whole" : "it said nothing");
 		break;
 	case ADMISSION_LINE:
-		refuse_plainly(admission, REFUSAL_TOO_MANY_HANDSHAKES, "its turn did not come in time");
+		admission_refuse_plainly(admission, REFUSAL_TOO_MANY_HANDSHAKES, "its turn did not come in time");
 		break;
 	case ADMISSION_HANDSHAKE:
-		refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT, "the handshake did not end");
+		admission_refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT, "the handshake did not end");
 		break;
 	}
 }
@@ -413,7 +224,7 @@ static void make_room(struct admissions *all)
 		if (admission->state != ADMISSION_HANDSHAKE)
 			continue;
 		if (uv_now(all->config.loop) - admission->shaking_ms >= GIVE_WAY_MS)
-			refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "it kept a place while others waited");
+			admission_refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "it kept a place while others waited");
 		return;
 	}
 }
@@ -448,7 +259,7 @@ static void bound_waiting(struct admissions *all)
 		return;
 	TAILQ_FOREACH(admission, &all->list, link)
 		if (admission->state == ADMISSION_HELLO) {
-			refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "limits.waiting is reached and it is the oldest");
+			admission_refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "limits.waiting is reached and it is the oldest");
 			return;
 		}
 }
@@ -521,7 +332,7 @@ void admissions_drain(struct admissions *admissions)
 	for (struct admission *admission = TAILQ_FIRST(&admissions->list); admission != NULL; admission = next) {
 		next = TAILQ_NEXT(admission, link);
 		if (admission->state == ADMISSION_HELLO)
-			refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "the relay is draining");
+			admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "the relay is draining");
 	}
 }
 
@@ -543,6 +354,6 @@ void admissions_free(struct admissions *admissions)
 	if (admissions == NULL)
 		return;
 	while (!TAILQ_EMPTY(&admissions->list))
-		refuse_silently(TAILQ_FIRST(&admissions->list), REFUSAL_INTERNAL, "the gatekeeper ends");
+		admission_refuse_silently(TAILQ_FIRST(&admissions->list), REFUSAL_INTERNAL, "the gatekeeper ends");
 	uv_close((uv_handle_t *)&admissions->tick, on_tick_closed);
 }

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * admission_judge -- after the handshake: the verdict, and the hand-over of whoever may enter.
+ */
+#include "admission_internal.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "portseal/buf.h"
+#include "portseal/judge.h"
+
+static void hand_over(struct admission *admission, const struct identity *identity)
+{
+	struct handover handover = {
+		.conn = admission->conn,
+		.started_ms = admission->begun_ms,
+		.service = (uint32_t)admission->route.service,
+		.not_after = identity->not_after,
+	};
+	struct ps_cause cause;
+	enum refusal refusal;
+
+	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
+	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
+	identity_label(identity, handover.client);
+	handshake_secrets(admission->handshake, &handover.secrets);
+	uv_poll_stop(&admission->poll);
+	refusal = handoff_send(admission->all->config.handoff, &handover, admission->fd, &cause);
+	if (refusal == REFUSAL_NONE)
+		close(admission_detach(admission));
+	else
+		admission_refuse_sealed(admission, refusal, identity, cause.text);
+	ps_wipe(&handover.secrets, sizeof(handover.secrets));
+}
+
+void admission_judge(struct admission *admission)
+{
+	const struct admissions_config *config = &admission->all->config;
+	struct identity *identity = NULL;
+	struct verdict verdict;
+
+	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL), &verdict,
+	            &identity);
+	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
+		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
+		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
+	}
+	if (verdict.refusal == REFUSAL_NONE)
+		judge_access(&config_services(config->config)[admission->route.service].allow, identity, &verdict);
+	if (verdict.refusal == REFUSAL_NONE)
+		hand_over(admission, identity);
+	else
+		admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
+	identity_free(identity);
+}
