@@ -17,7 +17,7 @@ def openssl(*args, stdin=b""):
 
 
 def issue(pki, name, subject=None, key="ec", extensions="extendedKeyUsage=clientAuth", issuer="ca"):
-    """pki/NAME.crt and NAME.key by openssl, signed by pki/ISSUER.crt (None: by itself); a chain where the issuer is no root.
+    """pki/NAME.crt and NAME.key by openssl, signed by pki/ISSUER.crt (None: by itself); a chain unless that is a root.
 
     The key is "ec", "rsa:BITS" or a file. The subject is in openssl's way of writing: /OU=unit/CN=name."""
     path = os.path.join(pki, name)
@@ -61,3 +61,55 @@ def client_hello(server_name="localhost"):
     except ssl.SSLWantReadError:
         pass
     return out.read()
+
+
+class BareTls:
+    """A TLS client whose bytes are in our hands: it can end one direction, or stop in the middle of a record."""
+
+    def __init__(self, plain, context, server_name="localhost"):
+        self.plain = plain
+        self.wire_in = ssl.MemoryBIO()
+        self.wire_out = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.wire_in, self.wire_out, server_hostname=server_name)
+        self._until_done(self.tls.do_handshake)
+        self.flush()
+
+    def flush(self):
+        self.plain.sendall(self.wire_out.read())
+
+    def _until_done(self, step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.flush()
+                data = self.plain.recv(65536)
+                if data:
+                    self.wire_in.write(data)
+                else:
+                    self.wire_in.write_eof()
+
+    def seal(self, payload):
+        """The records of a payload, for the caller to send."""
+        self.tls.write(payload)
+        return self.wire_out.read()
+
+    def send(self, payload):
+        self.plain.sendall(self.seal(payload))
+
+    def recv(self, size=65536):
+        """b"" after a close_notify; ssl.SSLEOFError where the connection ended without one."""
+        try:
+            return self._until_done(lambda: self.tls.read(size))
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def end_our_direction(self):
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        self.flush()
+
+    def close(self):
+        self.plain.close()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goal of this test: whoever is refused reads why, the relay's log says why in one line, our sender exits with the right
-code and one line, and the application never sees a connection."""
+"""Goal of this test: whoever is refused reads why, the relay's log says why in one line, our sender exits with the
+right code and one line, and the application never sees a connection."""
 import base64
 import hashlib
 import os
@@ -30,6 +30,7 @@ ALERTS = {  # the name in our log: the number, and the name in Python's exceptio
     "certificate_required": (116, "TLSV13_ALERT_CERTIFICATE_REQUIRED"),
 }
 AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign"
+ALL_CLIENTS = ("openssl", "python", "gnutls", "ours")
 WEAK = "DEFAULT@SECLEVEL=0"  # so that OpenSSL lets us try what the relay has to refuse
 ANY = "{ any = true; }"
 TWO_RULES = '{ cn = "alice"; }, { ou = "finance"; }'
@@ -79,7 +80,7 @@ class Refused(Scenario):
     # What all agree upon.
 
     def assert_log(self, relay, start, count, *parts):
-        """`count` connections since line `start`, each with exactly one line, and that one a refusal with these parts."""
+        """`count` connections since line `start`, each with one line, which is a refusal with these parts."""
         relay.wait_for("event=refused", count=count, start=start)
         lines = relay.find("conn=", start)
         self.assertEqual(len(lines), count, lines)
@@ -96,14 +97,14 @@ class Refused(Scenario):
         self.end(relay)
 
     def end(self, relay):
-        """Every refused connection is over and forgotten, so the relay has nothing to wait for (or, sanitized, to leak)."""
+        """Every connection is over and forgotten: the relay has nothing to wait for (or, sanitized, to leak)."""
         for thing in self.started:
             if isinstance(thing, socket.socket):
                 thing.close()
         relay.signal(signal.SIGTERM)
         self.assertEqual(relay.wait(), 0)
 
-    def refuse(self, relay, reason, alert, identity, code=6, detail="", clients=("openssl", "python", "gnutls", "ours")):
+    def refuse(self, relay, reason, alert, identity, code=6, detail="", clients=ALL_CLIENTS):
         """Clients with this certificate: all read the alert, and the log tells the reason of each."""
         number, python_name = ALERTS[alert]
         cert, key = (self.crt(identity), self.key(identity)) if identity else (None, None)
@@ -191,13 +192,15 @@ class RefusedCertificates(Refused):
     def test_a_weak_key(self):
         issue(self.pki, "weak", key="rsa:1024")
         relay = self.open_relay()
-        self.refuse(relay, "weak-key", "unsupported_certificate", "weak", detail="1024 bits", clients=("openssl", "python"))
+        self.refuse(relay, "weak-key", "unsupported_certificate", "weak", detail="1024 bits",
+                    clients=("openssl", "python"))  # the others refuse it themselves
         self.assert_untouched(relay)
 
     def test_an_authority_with_name_constraints(self):
         issue(self.pki, "limited", "/CN=Limited CA", issuer="root",
               extensions=f"{AUTHORITY}\nnameConstraints=permitted;DNS:example.com")
-        issue(self.pki, "inside", issuer="limited", extensions="extendedKeyUsage=clientAuth\nsubjectAltName=DNS:x.example.com")
+        issue(self.pki, "inside", issuer="limited",
+              extensions="extendedKeyUsage=clientAuth\nsubjectAltName=DNS:x.example.com")
         relay = self.foreign_relay()
         self.refuse(relay, "name-constraints", "bad_certificate", "inside", detail="CN=Limited CA has name constraints")
         self.assert_untouched(relay)
@@ -300,7 +303,8 @@ class RefusedByRule(Refused):
         }
         welcome = {"alice": {"by-cn"}, "clerk": {"by-ou"}, "till": {"by-dns"}, "deep": set(), "robot": {"by-uri"},
                    "pinned": {"by-pin"}, "boss": {"by-ou", "by-both"}}
-        relay = self.relay(config=self.relay_config({name: (self.served.target, rule, "") for name, rule in rules.items()}))
+        relay = self.relay(config=self.relay_config(
+            {name: (self.served.target, rule, "") for name, rule in rules.items()}))
         for identity, services in welcome.items():
             for service in rules:
                 start = len(relay.log())
@@ -312,8 +316,8 @@ class RefusedByRule(Refused):
                         relay.wait_for("event=closed reason=done", start=start)
                     else:
                         self.assert_sender(done, 6, f'"{service}"', "(alert access_denied)")
-                        self.assert_log(relay, start, 1, "reason=not-allowed", f'client="{identity}"', f"service={service}",
-                                        "alert=access_denied")
+                        self.assert_log(relay, start, 1, "reason=not-allowed", f'client="{identity}"',
+                                        f"service={service}", "alert=access_denied")
         self.assertEqual(self.served.accepted, sum(len(services) for services in welcome.values()))
 
     def test_all_clients_read_that_they_are_not_allowed(self):
@@ -436,7 +440,8 @@ class RefusedBeforeTls(Refused):
         relay = self.relay(self.served.target, extra='timeouts = { handshake = "200ms"; };')
         hello = client_hello()
         stages = ((b"", b"", "it said nothing"), (hello[:1], b"", "its ClientHello did not become whole"),
-                  (hello[:-1], b"", "its ClientHello did not become whole"), (hello, b"\x16\x03\x03", "the handshake did not end"))
+                  (hello[:-1], b"", "its ClientHello did not become whole"),
+                  (hello, b"\x16\x03\x03", "the handshake did not end"))
         for said, answer, detail in stages:
             start = len(relay.log())
             self.assertEqual(self.say(relay, said)[:3], answer)
