@@ -96,6 +96,13 @@ static unsigned check_expiry(const struct relay_config *config, const struct cre
 	return 1;
 }
 
+static enum ps_err load_trust(const struct relay_config *config, struct trust **trust, struct ps_cause *cause)
+{
+	struct trust_config from = config_trust(config);
+
+	return trust_new(&from, trust, cause);
+}
+
 static int check(const char *path)
 {
 	struct relay_config *config = NULL;
@@ -107,7 +114,7 @@ static int check(const char *path)
 
 	if (config_load(path, &config, &cause) != PS_OK ||
 	    credentials_load(config->tls.certificate, config->tls.key, PURPOSE_SERVER, &credentials, &cause) != PS_OK ||
-	    trust_load(config->tls.client_ca, config->tls.crl, &trust, &cause) != PS_OK) {
+	    load_trust(config, &trust, &cause) != PS_OK) {
 		fprintf(stderr, "portseal-relay: %s\n", cause.text);
 		goto done;
 	}

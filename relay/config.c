@@ -81,6 +81,18 @@ static enum ps_err check_sni(const char *text, void *field, struct ps_cause *cau
 	return PS_OK;
 }
 
+static enum ps_err parse_crl_policy(const char *text, void *field, struct ps_cause *cause)
+{
+	char quoted[TEXT_QUOTED_MAX];
+	enum crl_policy *policy = field;
+
+	if (strcmp(text, "required") != 0 && strcmp(text, "if-present") != 0)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is neither \"required\" nor \"if-present\"",
+		                    text_quoted(quoted, text));
+	*policy = strcmp(text, "required") == 0 ? CRL_REQUIRED : CRL_IF_PRESENT;
+	return PS_OK;
+}
+
 #define END \
 	{ \
 		.name = NULL \
@@ -99,7 +111,8 @@ static const struct conf_key tls_keys[] = {
 	{ .name = "certificate", .type = CONF_PATH, .offset = IN(certificate), .required = true },
 	{ .name = "key", .type = CONF_PATH, .offset = IN(key), .required = true },
 	{ .name = "client_ca", .type = CONF_PATH, .offset = IN(client_ca), .required = true },
-	{ .name = "crl", .type = CONF_PATH, .offset = IN(crl) },
+	{ .name = "crl", .type = CONF_PATHS, .offset = IN(crl), .min = 1 },
+	{ .name = "crl_policy", .type = CONF_CUSTOM, .offset = IN(crl_policy), .parse = parse_crl_policy },
 	END,
 };
 #undef IN

@@ -15,6 +15,7 @@
 #include "portseal/conf.h"
 #include "portseal/err.h"
 #include "portseal/log.h"
+#include "portseal/trust.h"
 
 #define CONFIG_NO_SERVICE (-1)
 
@@ -45,7 +46,8 @@ struct relay_config {
 		const char *certificate;
 		const char *key;
 		const char *client_ca;
-		const char *crl; /* NULL: revocation is not asked */
+		struct conf_strings crl; /* none: revocation is not asked */
+		enum crl_policy crl_policy;
 	} tls;
 	struct {
 		uint64_t handshakes; /* at once, all gatekeepers together */
@@ -75,6 +77,15 @@ static inline struct relay_service *config_services(const struct relay_config *c
 static inline struct relay_listener *config_listeners(const struct relay_config *config)
 {
 	return config->listeners_list.at;
+}
+
+/* What trust_new is to load for clients; borrowed from the configuration. */
+static inline struct trust_config config_trust(const struct relay_config *config)
+{
+	return (struct trust_config){ .ca_path = config->tls.client_ca,
+		                          .crl_paths = config->tls.crl.at,
+		                          .n_crl_paths = config->tls.crl.n,
+		                          .crl_policy = config->tls.crl_policy };
 }
 
 /* Reads and checks the whole file: syntax, ranges, names unique, listeners' services exist, rules meant as they stand,

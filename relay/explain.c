@@ -217,6 +217,13 @@ static const struct relay_service *find_service(const struct relay_config *confi
 	return NULL;
 }
 
+static enum ps_err load_trust(const struct relay_config *config, struct trust **trust, struct ps_cause *cause)
+{
+	struct trust_config from = config_trust(config);
+
+	return trust_new(&from, trust, cause);
+}
+
 struct explain_options {
 	const char *config;
 	const char *certificate;
@@ -236,7 +243,7 @@ static int explain(const struct explain_options *options)
 
 	if (config_load(options->config, &config, &cause) != PS_OK ||
 	    (explained.service = find_service(config, options->service, &cause)) == NULL ||
-	    trust_load(config->tls.client_ca, config->tls.crl, &trust, &cause) != PS_OK ||
+	    load_trust(config, &trust, &cause) != PS_OK ||
 	    certificate_chain_new(options->certificate, &chain, &cause) != PS_OK) {
 		fprintf(stderr, "portseal-relay: %s\n", cause.text);
 		goto done;

@@ -149,11 +149,12 @@ static enum ps_err load(struct gatekeeper *gatekeeper, struct ps_cause *cause)
 {
 	const struct relay_config *config = gatekeeper->relay->config;
 	struct handshake_setup_config setup = { .role = TLS_SERVER };
+	struct trust_config trust = config_trust(config);
 	enum ps_err err;
 
 	err = credentials_load(config->tls.certificate, config->tls.key, PURPOSE_SERVER, &gatekeeper->credentials, cause);
 	if (err == PS_OK)
-		err = trust_load(config->tls.client_ca, config->tls.crl, &gatekeeper->trust, cause);
+		err = trust_new(&trust, &gatekeeper->trust, cause);
 	if (err == PS_OK && route_protocols_new(config, &gatekeeper->protocols) != PS_OK)
 		err = ps_cause_set(cause, PS_E_NOMEM, "out of memory");
 	if (err != PS_OK)

@@ -27,6 +27,7 @@ enum conf_type {
 	CONF_DURATION, /* uint64_t milliseconds in [min, max]: a string "5s" */
 	CONF_SIZE,     /* uint64_t bytes in [min, max]: a string "64K" or a number */
 	CONF_STRINGS,  /* struct conf_strings: ["a", "b"] or one string  */
+	CONF_PATHS,    /* struct conf_strings: the same, of paths        */
 	CONF_GROUP,    /* a nested struct, described by `keys`           */
 	CONF_LIST,     /* struct conf_list of nested structs: ( {...}, {...} ) */
 	CONF_CUSTOM,   /* a string handed to `parse`, which writes the field itself */
@@ -48,7 +49,7 @@ struct conf_key {
 	enum conf_type type;
 	size_t offset; /* of the field in the enclosing struct */
 	bool required;
-	uint64_t min, max;           /* COUNT, DURATION, SIZE; LIST, STRINGS: number of elements; max 0: no bound */
+	uint64_t min, max;           /* COUNT, DURATION, SIZE; LIST, STRINGS, PATHS: number of elements; max 0: no bound */
 	const char *default_text;    /* as a person would write it; NULL: the field stays zero */
 	const struct conf_key *keys; /* GROUP, LIST */
 	size_t element_size;         /* LIST */
@@ -77,7 +78,7 @@ enum ps_err conf_parse(const char *text, size_t len, const char *path, const str
 enum ps_err conf_defaults(const struct conf_key *keys, void *target, struct conf **conf, struct ps_cause *cause)
 	PS_MUST_CHECK;
 
-/* Fills a field from the command line by the rules of its key's row (all but GROUP, LIST and STRINGS): borrows `text`;
+/* Fills a field from the command line by the rules of its key's row (all but GROUP, LIST, STRINGS and PATHS): borrows `text`;
  * the cause starts with the option ("--timeout: ..."). */
 enum ps_err conf_option(const struct conf_key *key, const char *option, const char *text, void *field,
                         struct ps_cause *cause) PS_MUST_CHECK;

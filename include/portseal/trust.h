@@ -16,10 +16,24 @@
 struct mbedtls_x509_crt;
 struct trust;
 
-/* Loads the anchors (PEM with one or several, or DER) and, where crl_path is not NULL, the CRLs (PEM with several, or
- * DER). Every certificate must parse; each must be a CA; a CRL must be signed by one of the anchors or by an
- * intermediate seen later (then it is verified when used). With a CRL path set, revocation is required for every
- * issuer in a chain. */
+enum crl_policy {
+	CRL_REQUIRED,   /* every issuer of a chain has a current list, or the chain is refused */
+	CRL_IF_PRESENT, /* an issuer in whose name there is no list at all is not asked; any that is there must be current */
+};
+
+/* Paths are borrowed. */
+struct trust_config {
+	const char *ca_path;
+	const char *const *crl_paths; /* PEM with several lists, or DER; of any number of issuers */
+	size_t n_crl_paths;           /* 0: revocation is not asked */
+	enum crl_policy crl_policy;
+};
+
+/* Loads the anchors (PEM with one or several, or DER) and the CRLs. Every certificate must parse; each must be a CA; a
+ * CRL must be signed by one of the anchors or by an intermediate seen later (then it is verified when used). */
+enum ps_err trust_new(const struct trust_config *config, struct trust **trust, struct ps_cause *cause) PS_MUST_CHECK;
+
+/* The same with one file of CRLs, which are then required, or with none (NULL). */
 enum ps_err trust_load(const char *ca_path, const char *crl_path, struct trust **trust, struct ps_cause *cause)
 	PS_MUST_CHECK;
 void trust_free(struct trust *trust);
@@ -28,7 +42,7 @@ struct mbedtls_x509_crt *trust_anchors(struct trust *trust);
 size_t trust_n_anchors(const struct trust *trust);
 
 enum crl_state {
-	CRL_NOT_CONFIGURED, /* no CRL path: revocation is not asked */
+	CRL_NOT_ASKED, /* no CRL path, or none of that issuer and CRL_IF_PRESENT */
 	CRL_GOOD,
 	CRL_REVOKED,
 	CRL_EXPIRED, /* the newest CRL of that issuer is past its nextUpdate */

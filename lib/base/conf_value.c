@@ -194,8 +194,11 @@ static enum ps_err read_strings(struct conf *conf, const struct conf_key *key, c
 	const char **at = conf_alloc(conf, n, sizeof(*at));
 	if (at == NULL)
 		return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
-	for (size_t i = 0; i < n && err == PS_OK; i++)
-		err = read_string(several ? config_setting_get_elem(setting, (unsigned)i) : setting, expected, &at[i], cause);
+	for (size_t i = 0; i < n && err == PS_OK; i++) {
+		const config_setting_t *element = several ? config_setting_get_elem(setting, (unsigned)i) : setting;
+		err = key->type == CONF_PATHS ? read_path(conf, element, &at[i], cause)
+		                              : read_string(element, expected, &at[i], cause);
+	}
 	if (err == PS_OK)
 		*strings = (struct conf_strings){ .at = at, .n = n };
 	return err;
@@ -224,6 +227,7 @@ static enum ps_err read_typed(struct conf *conf, const struct conf_key *key, con
 	case CONF_SIZE:
 		return read_measure(key, setting, field, cause);
 	case CONF_STRINGS:
+	case CONF_PATHS:
 		return read_strings(conf, key, setting, field, cause);
 	case CONF_CUSTOM:
 		err = read_string(setting, "a string", &text, cause);
@@ -268,6 +272,7 @@ enum ps_err conf_value_default(const struct conf_key *key, void *field, struct p
 	case CONF_REFUSED:
 		return PS_OK;
 	case CONF_STRINGS:
+	case CONF_PATHS:
 	case CONF_GROUP:
 	case CONF_LIST:
 		break;

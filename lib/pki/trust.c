@@ -5,6 +5,7 @@
 #include "portseal/trust.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <mbedtls/x509_crt.h>
 #include <psa/crypto.h>
@@ -16,6 +17,7 @@ struct trust {
 	mbedtls_x509_crt anchors;
 	size_t n_anchors;
 	bool asks_revocation;
+	enum crl_policy crl_policy;
 	struct crl **crls;
 	size_t n_crls;
 };
@@ -57,17 +59,38 @@ static enum ps_err check_crl(struct trust *trust, struct crl *crl, const char *p
 		"%s: the list in the name of %s is not signed by that authority, or its key usage lacks cRLSign", path, name);
 }
 
+/* Takes the lists, and the array they come in. */
+static enum ps_err append_crls(struct trust *trust, struct crl **crls, size_t n)
+{
+	struct crl **grown = reallocarray(trust->crls, trust->n_crls + n, sizeof(struct crl *));
+
+	if (grown == NULL) {
+		for (size_t i = 0; i < n; i++)
+			crl_free(crls[i]);
+	} else {
+		memcpy(grown + trust->n_crls, crls, n * sizeof(struct crl *));
+		trust->crls = grown;
+		trust->n_crls += n;
+	}
+	free(crls);
+	return grown != NULL ? PS_OK : PS_E_NOMEM;
+}
+
 static enum ps_err load_crls(struct trust *trust, const char *path, struct ps_cause *cause)
 {
-	enum ps_err err = crl_read(path, &trust->crls, &trust->n_crls, cause);
+	size_t first = trust->n_crls;
+	struct crl **crls = NULL;
+	size_t n = 0;
+	enum ps_err err = crl_read(path, &crls, &n, cause);
 
-	trust->asks_revocation = true;
-	for (size_t i = 0; err == PS_OK && i < trust->n_crls; i++)
+	if (err == PS_OK)
+		err = append_crls(trust, crls, n);
+	for (size_t i = first; err == PS_OK && i < trust->n_crls; i++)
 		err = check_crl(trust, trust->crls[i], path, cause);
 	return err;
 }
 
-enum ps_err trust_load(const char *ca_path, const char *crl_path, struct trust **trust, struct ps_cause *cause)
+enum ps_err trust_new(const struct trust_config *config, struct trust **trust, struct ps_cause *cause)
 {
 	struct trust *fresh = calloc(1, sizeof *fresh);
 	enum ps_err err;
@@ -78,15 +101,26 @@ enum ps_err trust_load(const char *ca_path, const char *crl_path, struct trust *
 	if (psa_crypto_init() != PSA_SUCCESS)
 		err = ps_cause_set(cause, PS_E_BUG, "the cryptographic library cannot start");
 	else
-		err = load_anchors(fresh, ca_path, cause);
-	if (err == PS_OK && crl_path != NULL)
-		err = load_crls(fresh, crl_path, cause);
+		err = load_anchors(fresh, config->ca_path, cause);
+	fresh->asks_revocation = config->n_crl_paths > 0;
+	fresh->crl_policy = config->crl_policy;
+	for (size_t i = 0; err == PS_OK && i < config->n_crl_paths; i++)
+		err = load_crls(fresh, config->crl_paths[i], cause);
 	if (err != PS_OK) {
 		trust_free(fresh);
 		return err;
 	}
 	*trust = fresh;
 	return PS_OK;
+}
+
+enum ps_err trust_load(const char *ca_path, const char *crl_path, struct trust **trust, struct ps_cause *cause)
+{
+	struct trust_config config = { .ca_path = ca_path,
+		                           .crl_paths = &crl_path,
+		                           .n_crl_paths = crl_path != NULL ? 1 : 0 };
+
+	return trust_new(&config, trust, cause);
 }
 
 void trust_free(struct trust *trust)
@@ -110,19 +144,23 @@ size_t trust_n_anchors(const struct trust *trust)
 	return trust->n_anchors;
 }
 
-/* The newest list that `issuer` signed and that is not from the future; `detail` says what stood in the way. */
-static struct crl *newest_crl(struct trust *trust, mbedtls_x509_crt *issuer, int64_t now, struct ps_cause *detail)
+/* The newest list that `issuer` signed and that is not from the future; `detail` says what stood in the way. *named: is
+ * there any in its name? */
+static struct crl *newest_crl(struct trust *trust, mbedtls_x509_crt *issuer, int64_t now, bool *named,
+                              struct ps_cause *detail)
 {
 	char name[CERTIFICATE_NAME_MAX];
 	char date[CERTIFICATE_DATE_MAX];
 	struct crl *newest = NULL;
 
+	*named = false;
 	certificate_name(&issuer->subject, name);
 	(void)ps_cause_set(detail, PS_OK, "no revocation list of %s", name);
 	for (size_t i = 0; i < trust->n_crls; i++) {
 		struct crl *crl = trust->crls[i];
 		if (!certificate_same_name(crl_issuer(crl), &issuer->subject))
 			continue;
+		*named = true;
 		if (!crl_is_signed_by(crl, issuer)) {
 			(void)ps_cause_set(detail, PS_OK, "the revocation list in the name of %s is not signed by it", name);
 		} else if (crl_this_update(crl) > now) {
@@ -142,11 +180,13 @@ enum crl_state trust_revocation(struct trust *trust, const mbedtls_x509_crt *cer
 	char name[CERTIFICATE_NAME_MAX];
 	char date[CERTIFICATE_DATE_MAX];
 
+	bool named;
+
 	if (!trust->asks_revocation)
-		return CRL_NOT_CONFIGURED;
-	struct crl *crl = newest_crl(trust, issuer, now, detail);
+		return CRL_NOT_ASKED;
+	struct crl *crl = newest_crl(trust, issuer, now, &named, detail);
 	if (crl == NULL)
-		return CRL_MISSING;
+		return named || trust->crl_policy == CRL_REQUIRED ? CRL_MISSING : CRL_NOT_ASKED;
 
 	certificate_name(&issuer->subject, name);
 	/* Asked first: what a list revoked stays revoked, even when the list itself is stale. */
@@ -158,7 +198,7 @@ enum crl_state trust_revocation(struct trust *trust, const mbedtls_x509_crt *cer
 	}
 	if (now > crl_next_update(crl)) {
 		certificate_date(crl_next_update(crl), date);
-		(void)ps_cause_set(detail, PS_OK, "the revocation list of %s was to be renewed by %s", name, date);
+		(void)ps_cause_set(detail, PS_OK, "the revocation list of %s was to be renewed by %s (nextUpdate)", name, date);
 		return CRL_EXPIRED;
 	}
 	return CRL_GOOD;

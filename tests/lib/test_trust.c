@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -61,7 +62,7 @@ static enum crl_state state_of(const struct mint_cert *ca, const char *crl, cons
 	if (load(mint_pem(LIST(ca)), crl, &trust, &cause) != PS_OK)
 		fail_msg("%s", cause.text);
 	enum crl_state state = trust_revocation(trust, mint_chain(LIST(leaf)), trust_anchors(trust), now, &cause);
-	if (state != CRL_GOOD && state != CRL_NOT_CONFIGURED)
+	if (state != CRL_GOOD && state != CRL_NOT_ASKED)
 		assert_string_not_equal(cause.text, "");
 	trust_free(trust);
 	return state;
@@ -154,7 +155,7 @@ static void test_without_a_list_revocation_is_not_asked(void **state)
 	(void)state;
 	struct mint_cert *ca = mint_ca("CN=CA");
 
-	assert_int_equal(state_of(ca, NULL, mint_sender(ca, "CN=alice"), MINT_NOW), CRL_NOT_CONFIGURED);
+	assert_int_equal(state_of(ca, NULL, mint_sender(ca, "CN=alice"), MINT_NOW), CRL_NOT_ASKED);
 }
 
 static void test_serial_on_the_list_is_revoked_and_another_is_not(void **state)
@@ -233,6 +234,104 @@ static void test_newest_list_counts_in_any_order(void **state)
 	assert_int_equal(state_of(ca, both, mint_sender(ca, "CN=bob"), MINT_NOW), CRL_GOOD);
 }
 
+static void test_a_hundred_thousand_entries_cost_no_time(void **state)
+{
+	(void)state;
+	struct mint_cert *ca = mint_ca("CN=CA");
+	struct mint_cert *alice = mint_sender(ca, "CN=alice");
+	struct mint_crl_spec spec = { .revoked = LIST(alice), .n_fillers = 100000 };
+	mbedtls_x509_crt *revoked = mint_chain(LIST(alice));
+	mbedtls_x509_crt *good = mint_chain(LIST(mint_sender(ca, "CN=bob")));
+	struct trust *trust;
+	struct ps_cause cause;
+	struct timespec begin, end;
+
+	assert_int_equal(load(mint_pem(LIST(ca)), mint_crl(&spec, ca), &trust, &cause), PS_OK);
+	/* The list's signature is verified once, not for each question. */
+	assert_int_equal(trust_revocation(trust, good, trust_anchors(trust), MINT_NOW, &cause), CRL_GOOD);
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin), 0);
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(trust_revocation(trust, revoked, trust_anchors(trust), MINT_NOW, &cause), CRL_REVOKED);
+		assert_int_equal(trust_revocation(trust, good, trust_anchors(trust), MINT_NOW, &cause), CRL_GOOD);
+	}
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end), 0);
+	assert_in_range((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000, 0, 1000);
+	trust_free(trust);
+}
+
+/* The state of `leaf` under `issuer`, with the lists in two files (NULL: one only). */
+static enum crl_state state_with(enum crl_policy policy, const char *first, const char *second,
+                                 const struct mint_cert *issuer, const struct mint_cert *leaf, struct ps_cause *cause)
+{
+	const char *directory = mint_directory();
+	const char *paths[] = { mint_write(directory, "1.crl", first),
+		                    second != NULL ? mint_write(directory, "2.crl", second) : NULL };
+	struct trust_config config = { .ca_path = mint_write(directory, "ca.crt", mint_pem(LIST(issuer))),
+		                           .crl_paths = paths,
+		                           .n_crl_paths = second != NULL ? 2 : 1,
+		                           .crl_policy = policy };
+	struct trust *trust = NULL;
+
+	if (trust_new(&config, &trust, cause) != PS_OK)
+		fail_msg("%s", cause->text);
+	enum crl_state state = trust_revocation(trust, mint_chain(LIST(leaf)), trust_anchors(trust), MINT_NOW, cause);
+	trust_free(trust);
+	return state;
+}
+
+static void test_lists_of_several_files_all_count(void **state)
+{
+	(void)state;
+	struct mint_cert *ca = mint_ca("CN=CA");
+	struct mint_cert *other = mint_ca("CN=Other");
+	struct mint_cert *alice = mint_sender(ca, "CN=alice");
+	struct mint_crl_spec old = { .this_update = MINT_NOW - 2 * MINT_DAY, .next_update = MINT_NOW - MINT_DAY };
+	struct mint_crl_spec fresh = { .this_update = MINT_NOW - MINT_DAY, .revoked = LIST(alice) };
+	struct ps_cause cause;
+
+	assert_int_equal(state_with(CRL_REQUIRED, mint_crl(&(struct mint_crl_spec){ 0 }, other), mint_crl(&fresh, ca), ca,
+	                            alice, &cause),
+	                 CRL_REVOKED);
+	/* An old list beside a newer one does no harm, whichever is named first. */
+	assert_int_equal(
+		state_with(CRL_REQUIRED, mint_crl(&old, ca), mint_crl(&fresh, ca), ca, mint_sender(ca, "CN=bob"), &cause),
+		CRL_GOOD);
+	assert_int_equal(
+		state_with(CRL_REQUIRED, mint_crl(&fresh, ca), mint_crl(&old, ca), ca, mint_sender(ca, "CN=bob"), &cause),
+		CRL_GOOD);
+}
+
+static void test_if_present_asks_only_issuers_that_have_a_list(void **state)
+{
+	(void)state;
+	struct mint_cert *ca = mint_ca("CN=CA");
+	struct mint_cert *alice = mint_sender(ca, "CN=alice");
+	const char *of_another = mint_crl(&(struct mint_crl_spec){ 0 }, mint_ca("CN=Other"));
+	struct ps_cause cause;
+
+	assert_int_equal(state_with(CRL_REQUIRED, of_another, NULL, ca, alice, &cause), CRL_MISSING);
+	assert_string_equal(cause.text, "no revocation list of CN=CA");
+	assert_int_equal(state_with(CRL_IF_PRESENT, of_another, NULL, ca, alice, &cause), CRL_NOT_ASKED);
+	assert_int_equal(state_with(CRL_IF_PRESENT, of_another,
+	                            mint_crl(&(struct mint_crl_spec){ .revoked = LIST(alice) }, ca), ca, alice, &cause),
+	                 CRL_REVOKED);
+}
+
+static void test_if_present_still_refuses_a_list_that_cannot_answer(void **state)
+{
+	(void)state;
+	struct mint_cert *ca = mint_ca("CN=CA");
+	struct mint_cert *alice = mint_sender(ca, "CN=alice");
+	struct mint_crl_spec old = { .next_update = MINT_NOW - MINT_DAY };
+	struct mint_crl_spec early = { .this_update = MINT_NOW + MINT_DAY };
+	struct ps_cause cause;
+
+	assert_int_equal(state_with(CRL_IF_PRESENT, mint_crl(&old, ca), NULL, ca, alice, &cause), CRL_EXPIRED);
+	assert_string_equal(cause.text,
+	                    "the revocation list of CN=CA was to be renewed by 2027-01-14T08:00:00Z (nextUpdate)");
+	assert_int_equal(state_with(CRL_IF_PRESENT, mint_crl(&early, ca), NULL, ca, alice, &cause), CRL_MISSING);
+}
+
 static void test_list_of_an_intermediate_is_verified_when_used(void **state)
 {
 	(void)state;
@@ -280,6 +379,10 @@ int main(void)
 		cmocka_unit_test_teardown(test_list_past_its_next_update_is_expired_but_still_revokes, clear),
 		cmocka_unit_test_teardown(test_list_from_the_future_is_not_there, clear),
 		cmocka_unit_test_teardown(test_newest_list_counts_in_any_order, clear),
+		cmocka_unit_test_teardown(test_a_hundred_thousand_entries_cost_no_time, clear),
+		cmocka_unit_test_teardown(test_lists_of_several_files_all_count, clear),
+		cmocka_unit_test_teardown(test_if_present_asks_only_issuers_that_have_a_list, clear),
+		cmocka_unit_test_teardown(test_if_present_still_refuses_a_list_that_cannot_answer, clear),
 		cmocka_unit_test_teardown(test_list_of_an_intermediate_is_verified_when_used, clear),
 		cmocka_unit_test_teardown(test_rsa_authority_signs_lists_too, clear),
 	};

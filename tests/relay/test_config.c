@@ -96,7 +96,9 @@ static void test_the_sample_of_the_manual_is_understood(void **state)
 	assert_string_equal(in_dir(config->tls.certificate), "pki/relay.crt");
 	assert_string_equal(in_dir(config->tls.key), "pki/relay.key");
 	assert_string_equal(in_dir(config->tls.client_ca), "pki/ca.crt");
-	assert_string_equal(in_dir(config->tls.crl), "pki/ca.crl");
+	assert_int_equal(config->tls.crl.n, 1);
+	assert_string_equal(in_dir(config->tls.crl.at[0]), "pki/ca.crl");
+	assert_int_equal(config->tls.crl_policy, CRL_REQUIRED);
 
 	assert_int_equal(config->services_list.n, 1);
 	const struct relay_service *service = config_services(config);
@@ -134,7 +136,8 @@ static void test_absent_keys_have_the_defaults_of_the_manual(void **state)
 {
 	(void)state;
 	struct relay_config *config = must_load(LISTEN TLS SERVICES);
-	assert_null(config->tls.crl);
+	assert_int_equal(config->tls.crl.n, 0);
+	assert_int_equal(config->tls.crl_policy, CRL_REQUIRED);
 	assert_int_equal(config->limits.handshakes, 512);
 	assert_int_equal(config->limits.handshakes_per_source, 16);
 	assert_int_equal(config->limits.waiting, 4096);
@@ -396,6 +399,32 @@ static void test_numbers_out_of_range_say_the_range(void **state)
 	ASSERT_EACH_REFUSED(rows);
 }
 
+static void test_revocation_lists_may_be_several(void **state)
+{
+	(void)state;
+	struct relay_config *config =
+		must_load(LISTEN "tls = { certificate = \"r.crt\"; key = \"r.key\"; client_ca = \"ca.crt\"; "
+	                     "crl = [ \"a.crl\", \"/b.crl\" ]; crl_policy = \"if-present\"; };\n" SERVICES);
+
+	assert_int_equal(config->tls.crl.n, 2);
+	assert_string_equal(in_dir(config->tls.crl.at[0]), "a.crl");
+	assert_string_equal(config->tls.crl.at[1], "/b.crl");
+	assert_int_equal(config->tls.crl_policy, CRL_IF_PRESENT);
+	config_free(config);
+}
+
+static void test_a_policy_that_cannot_be_meant_is_refused(void **state)
+{
+	(void)state;
+	static const struct wrong rows[] = {
+		{ LISTEN "tls = { certificate = \"r\"; key = \"k\"; client_ca = \"c\"; crl_policy = \"never\"; };" SERVICES,
+		  "relay.conf:2: tls.crl_policy: \"never\" is neither \"required\" nor \"if-present\"" },
+		{ LISTEN "tls = { certificate = \"r\"; key = \"k\"; client_ca = \"c\"; crl = [ ]; };" SERVICES,
+		  "relay.conf:2: tls.crl: 0 given, at least 1 expected" },
+	};
+	ASSERT_EACH_REFUSED(rows);
+}
+
 static void test_a_file_that_is_not_there_is_named(void **state)
 {
 	(void)state;
@@ -424,6 +453,8 @@ int main(void)
 		cmocka_unit_test(test_a_protocol_name_has_255_bytes_at_most),
 		cmocka_unit_test(test_a_rule_that_cannot_be_meant_carries_its_line),
 		cmocka_unit_test(test_numbers_out_of_range_say_the_range),
+		cmocka_unit_test(test_revocation_lists_may_be_several),
+		cmocka_unit_test(test_a_policy_that_cannot_be_meant_is_refused),
 		cmocka_unit_test(test_a_file_that_is_not_there_is_named),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
