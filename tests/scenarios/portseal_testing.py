@@ -342,8 +342,9 @@ class Scenario(unittest.TestCase):
 
     def setUp(self):
         self.started = []
+        self.addCleanup(self._end)  # and not tearDown(), which does not come after a setUp() that fails
 
-    def tearDown(self):
+    def _end(self):
         for thing in reversed(self.started):
             thing.stop() if isinstance(thing, Process) else thing.close()
         for thing in self.started:
