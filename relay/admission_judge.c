@@ -10,6 +10,7 @@
 
 #include "portseal/buf.h"
 #include "portseal/judge.h"
+#include "portseal/log.h"
 
 static void hand_over(struct admission *admission, const struct identity *identity)
 {
@@ -35,23 +36,50 @@ static void hand_over(struct admission *admission, const struct identity *identi
 	ps_wipe(&handover.secrets, sizeof(handover.secrets));
 }
 
+/* Rules that an operator only tries out: told, never enforced. */
+static void judge_on_trial(const struct admission *admission, const struct relay_service *service,
+                           const struct identity *identity)
+{
+	char label[IDENTITY_LABEL_MAX];
+	struct verdict verdict;
+	struct log_line line;
+
+	if (service->would_allow.n_rules == 0)
+		return;
+	judge_access(&service->would_allow, identity, &verdict);
+	if (verdict.refusal == REFUSAL_NONE)
+		return;
+	identity_label(identity, label);
+	log_begin(&line, LOG_INFO, admission->conn, "would-refuse");
+	log_text(&line, "client", label);
+	log_text(&line, "subject", identity->subject);
+	log_word(&line, "service", service->name);
+	log_text(&line, "detail", verdict.detail.text);
+	log_end(&line);
+}
+
 void admission_judge(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
+	const struct relay_service *service = NULL;
 	struct identity *identity = NULL;
 	struct verdict verdict;
 
-	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL), &verdict,
-	            &identity);
+	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL),
+	            &verdict, &identity);
 	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
 		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
 		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
 	}
-	if (verdict.refusal == REFUSAL_NONE)
-		judge_access(&config_services(config->config)[admission->route.service].allow, identity, &verdict);
-	if (verdict.refusal == REFUSAL_NONE)
+	if (verdict.refusal == REFUSAL_NONE) {
+		service = &config_services(config->config)[admission->route.service];
+		judge_access(&service->allow, identity, &verdict);
+	}
+	if (verdict.refusal == REFUSAL_NONE) {
+		judge_on_trial(admission, service, identity);
 		hand_over(admission, identity);
-	else
+	} else {
 		admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
+	}
 	identity_free(identity);
 }

@@ -145,6 +145,14 @@ static const struct conf_key service_keys[] = {
 	  .element_size = sizeof(struct access_rule),
 	  .line_offset = CONF_NO_LINE,
 	  .parse = check_rule },
+	{ .name = "would_allow",
+	  .type = CONF_LIST,
+	  .offset = IN(would_rules),
+	  .min = 1,
+	  .keys = rule_keys,
+	  .element_size = sizeof(struct access_rule),
+	  .line_offset = CONF_NO_LINE,
+	  .parse = check_rule },
 	END,
 };
 #undef IN
@@ -301,6 +309,7 @@ static enum ps_err check_service(struct relay_config *config, struct relay_servi
 			target);
 	}
 	service->allow = (struct access_list){ .rules = service->rules.at, .n_rules = service->rules.n };
+	service->would_allow = (struct access_list){ .rules = service->would_rules.at, .n_rules = service->would_rules.n };
 	return PS_OK;
 }
 

@@ -27,6 +27,8 @@ struct relay_service {
 	struct conf_strings alpn;
 	struct conf_list rules;   /* of struct access_rule */
 	struct access_list allow; /* the same, for judge_access */
+	struct conf_list would_rules;
+	struct access_list would_allow; /* judged and logged, never enforced; no rules: nothing to judge */
 	unsigned line;
 };
 

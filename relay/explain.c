@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "explain.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,7 +22,8 @@ struct explained {
 	const struct relay_service *service;
 	struct identity *identity; /* NULL: the certificate could not be read that far */
 	struct verdict chain;
-	struct verdict access;     /* judged only when the chain is good */
+	struct verdict access;   /* judged only when the chain is good */
+	struct verdict on_trial; /* of would_allow: the same, and only where the service has it */
 };
 
 static const struct verdict *verdict_of(const struct explained *explained)
@@ -74,8 +76,11 @@ static void rule_text(const struct access_rule *rule, struct text *text)
 	const struct {
 		const char *key;
 		const char *value;
-	} keys[] = { { "cn", rule->cn }, { "ou", rule->ou }, { "dns", rule->dns }, { "uri", rule->uri },
-		     { "spki_sha256", rule->spki_sha256 } };
+	} keys[] = { { "cn", rule->cn },
+		         { "ou", rule->ou },
+		         { "dns", rule->dns },
+		         { "uri", rule->uri },
+		         { "spki_sha256", rule->spki_sha256 } };
 
 	text_add(text, rule->any ? "any = true; " : "");
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -86,21 +91,38 @@ static void rule_text(const struct access_rule *rule, struct text *text)
 		}
 }
 
-static void print_rules(const struct explained *explained)
+static void print_rules(const char *label, const struct access_list *list, const struct identity *identity)
 {
-	for (size_t i = 0; i < explained->service->allow.n_rules; i++) {
-		const struct access_rule *rule = &explained->service->allow.rules[i];
-		const char *fails = access_rule_fails(rule, explained->identity);
+	for (size_t i = 0; i < list->n_rules; i++) {
+		const struct access_rule *rule = &list->rules[i];
+		const char *fails = access_rule_fails(rule, identity);
 		char storage[VALUE_MAX];
 		struct text text;
 
 		text_init(&text, storage, sizeof(storage));
 		rule_text(rule, &text);
 		if (fails == NULL)
-			printf("rule %-9zu { %s} matches\n", i + 1, text.at);
+			printf("%s %-*zu { %s} matches\n", label, 13 - (int)strlen(label), i + 1, text.at);
 		else
-			printf("rule %-9zu { %s} does not: another %s\n", i + 1, text.at, fails);
+			printf("%s %-*zu { %s} does not: another %s\n", label, 13 - (int)strlen(label), i + 1, text.at, fails);
 	}
+}
+
+/* Was would_allow judged? */
+static bool has_trial(const struct explained *explained)
+{
+	return explained->service->would_allow.n_rules > 0 && explained->chain.refusal == REFUSAL_NONE;
+}
+
+static void print_trial(const struct explained *explained)
+{
+	if (!has_trial(explained))
+		return;
+	if (explained->on_trial.refusal == REFUSAL_NONE)
+		printf("%-14s would allow, by its rule %d\n", "would_allow", explained->on_trial.rule + 1);
+	else
+		printf("%-14s would refuse: %s: %s\n", "would_allow", refusal_name(explained->on_trial.refusal),
+		       explained->on_trial.detail.text);
 }
 
 static void print_text(const struct explained *explained)
@@ -112,12 +134,15 @@ static void print_text(const struct explained *explained)
 	printf("%-14s %s\n", "chain", explained->chain.refusal == REFUSAL_NONE ? "good" : "refused");
 	printf("%-14s %s\n", "service", explained->service->name);
 	if (explained->identity != NULL)
-		print_rules(explained);
+		print_rules("rule", &explained->service->allow, explained->identity);
 	if (verdict->refusal == REFUSAL_NONE)
 		printf("%-14s allowed by rule %d\n", "verdict", verdict->rule + 1);
 	else
 		printf("%-14s refused: %s: %s (the client reads the alert %s)\n", "verdict", refusal_name(verdict->refusal),
 		       verdict->detail.text, alert_name((uint8_t)refusal_alert(verdict->refusal)));
+	if (explained->identity != NULL)
+		print_rules("would", &explained->service->would_allow, explained->identity);
+	print_trial(explained);
 }
 
 static void json_string(const char *value)
@@ -166,11 +191,11 @@ static void json_identity(const struct identity *identity)
 	json_member("not_after", date);
 }
 
-static void json_rules(const struct explained *explained)
+static void json_rules(const char *key, const struct access_list *list, const struct identity *identity)
 {
-	printf("\"rules\":[");
-	for (size_t i = 0; i < explained->service->allow.n_rules; i++) {
-		const char *fails = access_rule_fails(&explained->service->allow.rules[i], explained->identity);
+	printf("\"%s\":[", key);
+	for (size_t i = 0; i < list->n_rules; i++) {
+		const char *fails = access_rule_fails(&list->rules[i], identity);
 
 		if (fails == NULL)
 			printf("%s{\"rule\":%zu,\"matches\":true}", i > 0 ? "," : "", i + 1);
@@ -187,8 +212,12 @@ static void print_json(const struct explained *explained)
 	printf("{");
 	if (explained->identity != NULL) {
 		json_identity(explained->identity);
-		json_rules(explained);
+		json_rules("rules", &explained->service->allow, explained->identity);
+		if (explained->service->would_allow.n_rules > 0)
+			json_rules("would_rules", &explained->service->would_allow, explained->identity);
 	}
+	if (has_trial(explained))
+		printf("\"would_allow\":%s,", explained->on_trial.refusal == REFUSAL_NONE ? "true" : "false");
 	json_member("service", explained->service->name);
 	if (verdict->refusal != REFUSAL_NONE) {
 		json_member("reason", refusal_name(verdict->refusal));
@@ -249,8 +278,10 @@ static int explain(const struct explain_options *options)
 		goto done;
 	}
 	judge_chain(trust, PURPOSE_CLIENT, chain, (int64_t)time(NULL), &explained.chain, &explained.identity);
-	if (explained.chain.refusal == REFUSAL_NONE)
+	if (explained.chain.refusal == REFUSAL_NONE) {
 		judge_access(&explained.service->allow, explained.identity, &explained.access);
+		judge_access(&explained.service->would_allow, explained.identity, &explained.on_trial);
+	}
 	if (options->json != NULL)
 		print_json(&explained);
 	else
@@ -269,7 +300,8 @@ int explain_main(int argc, char *const *argv)
 	struct explain_options given = { NULL, NULL, NULL, NULL, NULL };
 	const struct args_option options[] = {
 		{ "config", 'c', "FILE", "the relay's configuration", &given.config, NULL },
-		{ "cert", 0, "FILE", "the client's certificate, with its intermediates if it has any", &given.certificate, NULL },
+		{ "cert", 0, "FILE", "the client's certificate, with its intermediates if it has any", &given.certificate,
+		  NULL },
 		{ "service", 0, "NAME", "the service it wants (default: the only one)", &given.service, NULL },
 		{ "json", 0, NULL, "print one JSON object", &given.json, NULL },
 		{ "help", 'h', NULL, "print this and exit", &given.help, NULL },

@@ -413,6 +413,29 @@ static void test_revocation_lists_may_be_several(void **state)
 	config_free(config);
 }
 
+static void test_rules_on_trial_stand_beside_the_others(void **state)
+{
+	(void)state;
+	struct relay_config *config = must_load(SERVICE("would_allow = ( { cn = \"alice\"; }, { ou = \"till\"; } );"));
+	const struct relay_service *service = &config_services(config)[0];
+
+	assert_int_equal(service->allow.n_rules, 1);
+	assert_int_equal(service->would_allow.n_rules, 2);
+	assert_string_equal(service->would_allow.rules[1].ou, "till");
+	config_free(config);
+}
+
+static void test_rules_on_trial_must_be_meant_as_well(void **state)
+{
+	(void)state;
+	static const struct wrong rows[] = {
+		{ SERVICE("would_allow = ( );"), "relay.conf:5: services.would_allow: 0 given, at least 1 expected" },
+		{ SERVICE("would_allow = ( { cn = \"a*\"; } );"),
+		  "relay.conf:5: services.would_allow: cn: \"a*\" has a wildcard, which only dns and uri know" },
+	};
+	ASSERT_EACH_REFUSED(rows);
+}
+
 static void test_a_policy_that_cannot_be_meant_is_refused(void **state)
 {
 	(void)state;
@@ -454,6 +477,8 @@ int main(void)
 		cmocka_unit_test(test_a_rule_that_cannot_be_meant_carries_its_line),
 		cmocka_unit_test(test_numbers_out_of_range_say_the_range),
 		cmocka_unit_test(test_revocation_lists_may_be_several),
+		cmocka_unit_test(test_rules_on_trial_stand_beside_the_others),
+		cmocka_unit_test(test_rules_on_trial_must_be_meant_as_well),
 		cmocka_unit_test(test_a_policy_that_cannot_be_meant_is_refused),
 		cmocka_unit_test(test_a_file_that_is_not_there_is_named),
 	};
