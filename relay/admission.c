@@ -97,12 +97,17 @@ static void begin_handshake(struct admission *admission)
 	shake(admission);
 }
 
+static struct admission *of_place(struct sources_place *place)
+{
+	return (struct admission *)((char *)place - offsetof(struct admission, place));
+}
+
 static void start_handshakes(struct admissions *all)
 {
 	struct sources_place *place;
 
 	while ((place = sources_next(all->sources)) != NULL)
-		begin_handshake((struct admission *)((char *)place - offsetof(struct admission, place)));
+		begin_handshake(of_place(place));
 }
 
 static void set_low_water(int fd, size_t bytes)
@@ -250,13 +255,21 @@ static void on_tick(uv_timer_t *timer)
 		uv_timer_stop(&all->tick);
 }
 
-/* Too many sockets wait for a ClientHello: whoever has made us wait longest goes. */
+/* Too many sockets wait. If most are in line, a crowd is there, and the last to join the biggest goes. If most still
+ * owe their ClientHello, whoever has made us wait longest goes. */
 static void bound_waiting(struct admissions *all)
 {
+	size_t n_line = sources_n_waiting(all->sources);
 	struct admission *admission;
 
-	if (all->n_hello < all->config.waiting)
+	if (all->n_hello + n_line < all->config.waiting)
 		return;
+	if (n_line > all->n_hello) {
+		admission = of_place(sources_last_of_longest(all->sources));
+		admission_refuse_plainly(admission, REFUSAL_TOO_MANY_HANDSHAKES,
+		                         "limits.waiting is reached and it is the last of the longest line");
+		return;
+	}
 	TAILQ_FOREACH(admission, &all->list, link)
 		if (admission->state == ADMISSION_HELLO) {
 			admission_refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "limits.waiting is reached and it is the oldest");

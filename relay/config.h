@@ -54,7 +54,7 @@ struct relay_config {
 	struct {
 		uint64_t handshakes; /* at once, all gatekeepers together */
 		uint64_t handshakes_per_source;
-		uint64_t waiting; /* connections whose ClientHello is not whole yet */
+		uint64_t waiting; /* connections whose handshake has not begun yet */
 		uint64_t connections;
 		uint64_t connections_per_client; /* 0: no limit */
 	} limits;

@@ -13,6 +13,7 @@ TAILQ_HEAD(source_line, sources_place);
 struct source {
 	struct net_source key;
 	size_t n_shaking;
+	size_t n_waiting; /* in line */
 	struct source_line line;
 	bool has_turn;                /* stands in sources.turns: somebody waits and the source's limit allows it */
 	LIST_ENTRY(source) bucket;
@@ -113,6 +114,7 @@ enum ps_err sources_wait(struct sources *sources, const struct net_source *key, 
 	place->source = source;
 	place->shaking = false;
 	TAILQ_INSERT_TAIL(&source->line, place, line);
+	source->n_waiting++;
 	sources->n_waiting++;
 	settle(sources, source);
 	return PS_OK;
@@ -127,6 +129,7 @@ struct sources_place *sources_next(struct sources *sources)
 		return NULL;
 	place = TAILQ_FIRST(&source->line);
 	TAILQ_REMOVE(&source->line, place, line);
+	source->n_waiting--;
 	/* To the end of the turns, whatever it still has in line. */
 	TAILQ_REMOVE(&sources->turns, source, turn);
 	source->has_turn = false;
@@ -136,6 +139,18 @@ struct sources_place *sources_next(struct sources *sources)
 	sources->n_waiting--;
 	settle(sources, source);
 	return place;
+}
+
+struct sources_place *sources_last_of_longest(const struct sources *sources)
+{
+	const struct source *longest = NULL;
+	const struct source *source;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_FOREACH(source, &sources->buckets[i], bucket)
+			if (source->n_waiting > (longest == NULL ? 0 : longest->n_waiting))
+				longest = source;
+	return longest == NULL ? NULL : TAILQ_LAST(&longest->line, source_line);
 }
 
 void sources_leave(struct sources *sources, struct sources_place *place)
@@ -149,6 +164,7 @@ void sources_leave(struct sources *sources, struct sources_place *place)
 		sources->n_shaking--;
 	} else {
 		TAILQ_REMOVE(&source->line, place, line);
+		source->n_waiting--;
 		sources->n_waiting--;
 	}
 	place->source = NULL;

@@ -37,6 +37,9 @@ enum ps_err sources_wait(struct sources *sources, const struct net_source *key, 
 /* Takes the next one that may begin its handshake, or NULL: nobody waits, or a limit is reached. */
 struct sources_place *sources_next(struct sources *sources);
 
+/* Whom to refuse when too many wait: the last in the longest line. NULL: nobody waits. */
+struct sources_place *sources_last_of_longest(const struct sources *sources);
+
 /* It goes: from the line, or because its handshake (begun by sources_next) is over. Harmless when it is in neither. */
 void sources_leave(struct sources *sources, struct sources_place *place);
 

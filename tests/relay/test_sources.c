@@ -240,6 +240,23 @@ static void test_many_sources_are_told_apart(void **state)
 	assert_int_equal(sources_n_shaking(sources), 0);
 }
 
+static void test_the_longest_line_loses_its_last(void **state)
+{
+	(void)state;
+	open_line(1, 1);
+	assert_null(sources_last_of_longest(sources));
+	come(&a, 0);
+	come(&b, 1);
+	come(&a, 2);
+	come(&a, 3);
+	come(&c, 4);
+	come(&c, 5);
+	assert_ptr_equal(sources_last_of_longest(sources), &places[3]);
+	sources_leave(sources, &places[3]);
+	assert_next(0);
+	assert_ptr_equal(sources_last_of_longest(sources), &places[5]);
+}
+
 /* Under the address sanitizer, a leak would fail. */
 static void test_freeing_lets_go_of_those_inside(void **state)
 {
@@ -276,6 +293,7 @@ int main(void)
 		on_line(test_leaving_twice_is_harmless),
 		on_line(test_a_place_may_be_used_again),
 		on_line(test_many_sources_are_told_apart),
+		on_line(test_the_longest_line_loses_its_last),
 		on_line(test_freeing_lets_go_of_those_inside),
 		on_line(test_freeing_nothing_is_harmless),
 	};

@@ -400,6 +400,20 @@ class RefusedByLimit(Refused):
         self.leave(relay, first)
         self.assert_untouched(relay, served=2)
 
+    def test_a_crowd_in_line_over_the_limit_delays_only_itself(self):
+        relay = self.relay(self.served.target,
+                           extra="limits = { handshakes = 4; handshakes_per_source = 2; waiting = 8; };")
+        crowd = []
+        while len(crowd) < 1000 and not relay.find("limits.waiting is reached and it is the last of the longest line"):
+            crowd.append(socket.create_connection(("127.0.0.1", relay.port), timeout=30, source_address=("127.0.0.2", 0)))
+            self.addCleanup(crowd[-1].close)
+            crowd[-1].sendall(client_hello())
+        self.assertLess(len(crowd), 1000)
+        self.leave(relay, self.enter(relay, "alice"))
+        for one in crowd:
+            one.close()
+        self.assert_untouched(relay, served=1)
+
 
 class RefusedBeforeTls(Refused):
     def test_tls_1_2(self):
