@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "expiring_clients.h"
 #include "handoff.h"
 #include "portseal/handshake.h"
 #include "portseal/linger.h"
@@ -36,7 +37,8 @@ struct admissions_config {
 	struct trust *trust;
 	struct linger_set *linger;
 	struct handoff *handoff;
-	size_t handshakes;            /* this process's share of the limits */
+	struct expiring_clients *expiring;
+	size_t handshakes; /* this process's share of the limits */
 	size_t handshakes_per_source;
 	size_t waiting;
 };

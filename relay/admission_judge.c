@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "portseal/buf.h"
+#include "portseal/expiry.h"
 #include "portseal/judge.h"
 #include "portseal/log.h"
 
@@ -58,15 +59,35 @@ static void judge_on_trial(const struct admission *admission, const struct relay
 	log_end(&line);
 }
 
+/* Clients rarely watch their own certificates; here their end is seen coming. */
+static void tell_of_expiry(const struct admission *admission, const struct identity *identity, int64_t now)
+{
+	char label[IDENTITY_LABEL_MAX];
+	char date[CERTIFICATE_DATE_MAX];
+	struct log_line line;
+
+	if (!expiring_clients_is_news(admission->all->config.expiring, identity, now))
+		return;
+	identity_label(identity, label);
+	certificate_date(identity->not_after, date);
+	log_begin(&line, LOG_WARN, admission->conn, "expires-soon");
+	log_word(&line, "what", "client");
+	log_text(&line, "client", label);
+	log_text(&line, "subject", identity->subject);
+	log_number(&line, "days", (uint64_t)expiry_days(identity->not_after, now));
+	log_word(&line, "at", date);
+	log_end(&line);
+}
+
 void admission_judge(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
 	const struct relay_service *service = NULL;
 	struct identity *identity = NULL;
+	int64_t now = (int64_t)time(NULL);
 	struct verdict verdict;
 
-	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), (int64_t)time(NULL),
-	            &verdict, &identity);
+	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), now, &verdict, &identity);
 	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
 		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
 		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
@@ -77,6 +98,7 @@ void admission_judge(struct admission *admission)
 	}
 	if (verdict.refusal == REFUSAL_NONE) {
 		judge_on_trial(admission, service, identity);
+		tell_of_expiry(admission, identity, now);
 		hand_over(admission, identity);
 	} else {
 		admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);

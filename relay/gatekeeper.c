@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "admission.h"
+#include "expiry_watch.h"
 #include "handoff.h"
 #include "portseal/channel.h"
 #include "portseal/credentials.h"
@@ -36,6 +37,8 @@ struct gatekeeper {
 	struct linger_set *linger;
 	struct handoff handoff;
 	struct admissions *admissions;
+	struct expiring_clients *expiring;
+	struct expiry_watch expiry; /* of the first gatekeeper only */
 	uv_poll_t control;
 	uv_poll_t listeners[RELAY_SOCKETS_MAX];
 	uv_timer_t accept_pause;
@@ -189,9 +192,14 @@ static enum ps_err open_doors(struct gatekeeper *gatekeeper)
 	};
 	enum ps_err err = linger_new(&gatekeeper->loop, &gatekeeper->linger);
 
+	if (err == PS_OK)
+		err = expiring_clients_new(&gatekeeper->expiring);
+	if (err == PS_OK && gatekeeper->env->index == 0)
+		err = expiry_watch_start(&gatekeeper->expiry, &gatekeeper->loop, gatekeeper->credentials, gatekeeper->trust);
 	if (err != PS_OK)
 		return err;
 	admissions.linger = gatekeeper->linger;
+	admissions.expiring = gatekeeper->expiring;
 	return admissions_new(&admissions, &gatekeeper->admissions);
 }
 
@@ -224,6 +232,8 @@ static void end(struct gatekeeper *gatekeeper)
 	uv_walk(&gatekeeper->loop, close_handle, NULL);
 	uv_run(&gatekeeper->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&gatekeeper->loop);
+	expiry_watch_clear(&gatekeeper->expiry);
+	expiring_clients_free(gatekeeper->expiring);
 	handshake_setup_free(gatekeeper->setup);
 	route_protocols_clear(&gatekeeper->protocols);
 	trust_free(gatekeeper->trust);

@@ -13,6 +13,7 @@
 
 #include "portseal/err.h"
 
+struct crl;
 struct mbedtls_x509_crt;
 struct trust;
 
@@ -40,6 +41,10 @@ void trust_free(struct trust *trust);
 
 struct mbedtls_x509_crt *trust_anchors(struct trust *trust);
 size_t trust_n_anchors(const struct trust *trust);
+
+/* Every list that was loaded, in the order of the files. */
+size_t trust_n_crls(const struct trust *trust);
+const struct crl *trust_crl(const struct trust *trust, size_t index);
 
 enum crl_state {
 	CRL_NOT_ASKED, /* no CRL path, or none of that issuer and CRL_IF_PRESENT */

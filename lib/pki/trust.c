@@ -144,6 +144,16 @@ size_t trust_n_anchors(const struct trust *trust)
 	return trust->n_anchors;
 }
 
+size_t trust_n_crls(const struct trust *trust)
+{
+	return trust->n_crls;
+}
+
+const struct crl *trust_crl(const struct trust *trust, size_t index)
+{
+	return trust->crls[index];
+}
+
 /* The newest list that `issuer` signed and that is not from the future; `detail` says what stood in the way. *named: is
  * there any in its name? */
 static struct crl *newest_crl(struct trust *trust, mbedtls_x509_crt *issuer, int64_t now, bool *named,

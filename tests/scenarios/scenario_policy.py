@@ -81,6 +81,27 @@ class Policy(Scenario):
         self.assertEqual(self.send(relay.port, b"x").returncode, 0)
         self.assertEqual(self.send_as_dave(relay, other).returncode, 0)
 
+    def test_what_expires_soon_is_told_at_the_start_and_by_one_process(self):
+        self.certs("relay", "soon", "--dns", "localhost", "--days", "12", "--force")
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")})
+        relay = self.relay(config=config.replace("relay.crt", "soon.crt").replace("relay.key", "soon.key"))
+        relay.wait_for(r'warn event=expires-soon what=certificate name="CN=soon.*" days=1[12] at=20\d\d-')
+        self.assertEqual(self.send(relay.port, b"x").stdout, b"x")
+        relay.wait_for("event=closed")
+        self.assertEqual(len(relay.find("event=expires-soon")), 1, relay.log())
+
+    def test_a_client_that_expires_soon_is_told_once_by_each_gatekeeper(self):
+        self.certs("sender", "brief", "--days", "3", "--force")
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")})
+        relay = self.relay(config=config.replace("gatekeepers = 2", "gatekeepers = 1"))
+        for _ in range(3):
+            self.assertEqual(self.send(relay.port, b"x", identity="brief").stdout, b"x")
+        self.assertEqual(self.send(relay.port, b"x", identity="alice").stdout, b"x")
+        relay.wait_for("event=closed", count=4)
+        told = relay.find("event=expires-soon")
+        self.assertEqual(len(told), 1, told)
+        self.assertRegex(told[0], r'warn conn=[0-9a-f]+ .*what=client client="brief" .*days=[23] at=')
+
 
 if __name__ == "__main__":
     main()
