@@ -76,6 +76,7 @@ static void shake(struct admission *admission)
 		uv_poll_start(&admission->poll, UV_WRITABLE, on_poll);
 		break;
 	case HANDSHAKE_DONE:
+		net_ack_now(admission->fd);
 		admission_judge(admission);
 		break;
 	case HANDSHAKE_FAILED:

@@ -39,6 +39,11 @@ void net_tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000);
 }
 
+void net_ack_now(int fd)
+{
+	set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
+}
+
 static void set_linger(int fd, int on)
 {
 	const struct linger at_once = { .l_onoff = on, .l_linger = 0 };

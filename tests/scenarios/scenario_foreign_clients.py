@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 from outsiders import BareTls
 from portseal_testing import PATIENCE, Process, Scenario, free_port, main, read_all, reset, run, tool
@@ -129,6 +130,19 @@ checkHost = localhost
         bare.end_our_direction()
         relay.wait_for("event=closed reason=done .*in=14 out=3 ")
         self.assertEqual(heard, [b"one more thing"])
+
+    def test_a_client_that_lets_the_kernel_collect_small_writes_is_not_held_up(self):
+        relay = self.relay(self.app().target)
+        fastest = PATIENCE
+        for _ in range(10):
+            plain = self.connect(relay.port)
+            self.assertEqual(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0)
+            start = time.monotonic()
+            bare = BareTls(plain, self.tls_context())
+            bare.send(b"first words")
+            self.assertEqual(bare.recv(), b"first words")
+            fastest = min(fastest, time.monotonic() - start)
+        self.assertLess(fastest, 0.04)  # how long the kernel puts off an acknowledgement
 
     def test_stunnel_carries_many_at_once(self):
         relay = self.relay(self.app().target)
