@@ -206,6 +206,10 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 	LIST_INSERT_HEAD(&carriages->list, carriage, link);
 	carriages->n++;
 	log_accepted(carriage, handover);
+	if (fd < 0) {
+		end(carriage, &(struct closing){ .reason = "no-descriptors", .alert = ALERT_NONE });
+		return;
+	}
 	connector.address = &carriage->service->target;
 	connector.owner = carriage;
 	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK ||

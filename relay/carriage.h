@@ -29,7 +29,7 @@ struct carriages_config {
 
 enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages) PS_MUST_CHECK;
 
-/* Takes the socket; on_end follows in every case. */
+/* Takes the socket, -1 where it was lost for want of descriptors; on_end follows in every case. */
 void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd);
 
 size_t carriages_count(const struct carriages *carriages);

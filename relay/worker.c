@@ -48,7 +48,7 @@ static bool take_one(struct worker *worker)
 
 	if (err == PS_E_PROTO)
 		log_event(LOG_ERROR, "handover-malformed", "a gatekeeper sent what is no hand-over; it was dropped");
-	if (err != PS_OK)
+	if (err != PS_OK && err != PS_E_LIMIT)
 		return err == PS_E_PROTO;
 	if (message.type == HANDOVER_CONNECTION) {
 		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);

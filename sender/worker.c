@@ -117,6 +117,17 @@ static void on_door(uv_poll_t *poll, int status, int events)
 		;
 }
 
+/* The connection was dialled, but its socket found no descriptor here. */
+static void become_failure(struct handover_message *message)
+{
+	const uint64_t conn = message->body.connection.conn;
+
+	ps_wipe(&message->body, sizeof(message->body));
+	message->type = HANDOVER_DIAL_FAILED;
+	message->body.failed =
+		(struct handover_dial_failed){ .conn = conn, .exit_code = 1, .text = "no descriptors left for the connection" };
+}
+
 /* True when there may be more. */
 static bool take_answer(struct worker *worker)
 {
@@ -127,8 +138,10 @@ static bool take_answer(struct worker *worker)
 		log_event(LOG_ERROR, "answer-malformed", "a gatekeeper sent what is no answer; it was dropped");
 	if (err == PS_E_CLOSED || err == PS_E_IO)
 		uv_poll_stop(&worker->slot);
-	if (err != PS_OK)
+	if (err != PS_OK && err != PS_E_LIMIT)
 		return err == PS_E_PROTO;
+	if (err == PS_E_LIMIT)
+		become_failure(&message);
 	locals_take(worker->locals, &message);
 	ps_wipe(&message, sizeof(message));
 	return true;

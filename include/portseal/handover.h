@@ -49,7 +49,8 @@ struct handover_dial_failed {
 enum ps_err handover_send(int slot, const struct handover *handover, int fd) PS_MUST_CHECK;
 
 /* Any message of a slot's channel, checked: lengths, NUL-terminated strings, known suite. *fd is the caller's, -1 if none.
- * PS_E_AGAIN, PS_E_CLOSED, PS_E_PROTO (message dropped, descriptor closed). */
+ * PS_E_AGAIN, PS_E_CLOSED, PS_E_PROTO (message dropped, descriptor closed). PS_E_LIMIT: a connection whose socket was
+ * lost because this process has no descriptor left: the message tells which, and whoever counts it must forget it. */
 struct handover_message {
 	enum handover_type type;
 	int fd;

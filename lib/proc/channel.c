@@ -2,6 +2,7 @@
 #include "portseal/channel.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -117,7 +118,9 @@ enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL
 	/* Zero bytes are the end, unless a descriptor comes with them: then somebody sent a message of nothing. */
 	if (got == 0 && received_fd < 0)
 		return PS_E_CLOSED;
-	if ((size_t)got < sizeof(received_type) || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+	const bool lost = received_fd < 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+	const int cut = lost ? MSG_TRUNC : MSG_TRUNC | MSG_CTRUNC;
+	if ((size_t)got < sizeof(received_type) || (message.msg_flags & cut) != 0) {
 		if (received_fd >= 0)
 			close(received_fd);
 		return PS_E_PROTO;
@@ -125,5 +128,5 @@ enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL
 	*type = received_type;
 	*body_len = (size_t)got - sizeof(received_type);
 	*fd = received_fd;
-	return PS_OK;
+	return lost ? PS_E_LIMIT : PS_OK;
 }

@@ -35,7 +35,7 @@ static bool take_connection(struct handover_message *message, const uint8_t *bod
 {
 	struct handover *handover = &message->body.connection;
 
-	if (body_len != sizeof(*handover) || message->fd < 0)
+	if (body_len != sizeof(*handover))
 		return false;
 	memcpy(handover, body, sizeof(*handover));
 	return suite_find(handover->secrets.suite) != NULL && is_terminated(handover->peer, sizeof(handover->peer)) &&
@@ -85,9 +85,11 @@ enum ps_err handover_receive(int slot, struct handover_message *message)
 	enum ps_err err;
 
 	err = channel_receive(slot, &type, body, &body_len, &message->fd);
-	if (err != PS_OK)
+	if (err != PS_OK && err != PS_E_LIMIT)
 		return err;
-	if (!take(message, type, body, body_len)) {
+	const bool complete =
+		err == PS_E_LIMIT ? type == HANDOVER_CONNECTION : type != HANDOVER_CONNECTION || message->fd >= 0;
+	if (!complete || !take(message, type, body, body_len)) {
 		if (message->fd >= 0)
 			close(message->fd);
 		message->fd = -1;

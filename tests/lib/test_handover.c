@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -207,6 +208,24 @@ static void test_a_connection_without_its_socket_is_dropped(void **state)
 	assert_dropped();
 }
 
+static void test_a_connection_whose_socket_finds_no_descriptor_is_told(void **state)
+{
+	struct rlimit before;
+	struct rlimit none;
+
+	(void)state;
+	assert_int_equal(handover_send(fixture.near, &fixture.connection, fixture.near), PS_OK);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	const enum ps_err err = handover_receive(fixture.far, &fixture.got);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(err, PS_E_LIMIT);
+	assert_int_equal(fixture.got.fd, -1);
+	assert_int_equal(fixture.got.type, HANDOVER_CONNECTION);
+	assert_int_equal(fixture.got.body.connection.conn, fixture.connection.conn);
+}
+
 static void test_a_descriptor_that_comes_with_a_request_to_dial_is_closed(void **state)
 {
 	(void)state;
@@ -323,6 +342,7 @@ int main(void)
 		on_slot(test_a_request_to_dial_of_any_other_length_is_dropped),
 		on_slot(test_a_failure_of_any_other_length_is_dropped),
 		on_slot(test_a_connection_without_its_socket_is_dropped),
+		on_slot(test_a_connection_whose_socket_finds_no_descriptor_is_told),
 		on_slot(test_a_descriptor_that_comes_with_a_request_to_dial_is_closed),
 		on_slot(test_a_descriptor_that_comes_with_a_failure_is_closed),
 		on_slot(test_an_unknown_suite_is_dropped),
