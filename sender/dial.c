@@ -43,6 +43,7 @@ struct dial {
 	struct tls_stream *stream; /* while listening */
 	struct buf wire;
 	size_t heard; /* bytes read while listening */
+	uint64_t shaking_since_ms;
 	char alpn[DIAL_ALPN_MAX];
 	struct verdict verdict;
 	struct dial_result result;
@@ -158,7 +159,8 @@ static void on_heard(uv_poll_t *poll, int status, int events)
 	}
 	buf_release(&reply);
 	if (err == PS_E_IO) {
-		outcome_of_alert(&dial->result.outcome, tls_stream_peer_alert(dial->stream), &names);
+		dial->result.alert = tls_stream_peer_alert(dial->stream);
+		outcome_of_alert(&dial->result.outcome, dial->result.alert, &names);
 		finish(dial);
 	} else if (err != PS_OK || n <= 0 || dial->heard > LISTEN_BYTES) {
 		finish_unconfirmed(dial);
@@ -189,6 +191,7 @@ static void on_shaken(struct dial *dial)
 	const char *alpn = handshake_alpn(dial->handshake);
 
 	handshake_secrets(dial->handshake, &dial->result.secrets);
+	dial->result.shake_ms = uv_hrtime() / 1000000 - dial->shaking_since_ms;
 	if (dial->config.service != NULL && (alpn == NULL || strcmp(alpn, dial->alpn) != 0)) {
 		listen_for_reason(dial);
 		return;
@@ -203,6 +206,8 @@ static void on_shake_failed(struct dial *dial, const struct handshake_failure *f
 	const bool ours = dial->verdict.refusal != REFUSAL_NONE && dial->verdict.refusal == failure->refusal;
 
 	outcome_of_handshake(&dial->result.outcome, failure, ours ? &dial->verdict.detail : NULL, &names);
+	dial->result.alert = failure->alert_received;
+	dial->result.seen = ours ? dial->verdict.detail : failure->detail;
 	finish(dial);
 }
 
@@ -261,6 +266,7 @@ static enum refusal on_peer(void *owner, struct mbedtls_x509_crt *chain)
 		dial->result.not_after = identity->not_after;
 	}
 	identity_free(identity);
+	dial->result.accepted = dial->verdict.refusal == REFUSAL_NONE;
 	return dial->verdict.refusal;
 }
 
@@ -274,6 +280,7 @@ static enum ps_err start_handshake(struct dial *dial)
 		.owner = dial,
 	};
 
+	dial->shaking_since_ms = uv_hrtime() / 1000000;
 	if (uv_poll_init(dial->config.loop, &dial->poll, dial->fd) != 0)
 		return PS_E_NOMEM;
 	dial->poll.data = dial;
@@ -306,18 +313,35 @@ static void on_connected(void *owner, enum connect_result result, int fd, const 
 	shake(dial);
 }
 
-enum ps_err dial_new(const struct dial_config *config, struct dial **dial)
+static struct dial *allocate(const struct dial_config *config)
 {
 	struct dial *fresh = calloc(1, sizeof(*fresh));
 
 	if (fresh == NULL)
-		return PS_E_NOMEM;
+		return NULL;
 	fresh->config = *config;
 	fresh->state = DIAL_CONNECTING;
 	fresh->fd = -1;
 	fresh->wire = BUF_INIT;
+	fresh->result.alert = ALERT_NONE;
 	if (config->service != NULL)
 		dial_setup_alpn(config->service, fresh->alpn);
+	return fresh;
+}
+
+static void start_timer(struct dial *dial)
+{
+	(void)uv_timer_init(dial->config.loop, &dial->timer);
+	dial->timer.data = dial;
+	dial->open_handles++;
+}
+
+enum ps_err dial_new(const struct dial_config *config, struct dial **dial)
+{
+	struct dial *fresh = allocate(config);
+
+	if (fresh == NULL)
+		return PS_E_NOMEM;
 
 	const struct connector_config connecting = {
 		.loop = config->loop,
@@ -331,9 +355,30 @@ enum ps_err dial_new(const struct dial_config *config, struct dial **dial)
 		free(fresh);
 		return err;
 	}
-	(void)uv_timer_init(config->loop, &fresh->timer);
-	fresh->timer.data = fresh;
-	fresh->open_handles = 1;
+	start_timer(fresh);
+	*dial = fresh;
+	return PS_OK;
+}
+
+enum ps_err dial_on(const struct dial_config *config, int fd, const char *peer, struct dial **dial)
+{
+	struct dial *fresh = allocate(config);
+
+	if (fresh == NULL) {
+		close(fd);
+		return PS_E_NOMEM;
+	}
+	fresh->fd = fd;
+	(void)snprintf(fresh->result.peer, sizeof(fresh->result.peer), "%s", peer);
+	start_timer(fresh);
+	const enum ps_err err = start_handshake(fresh);
+	if (err != PS_OK) {
+		wind_up(fresh);
+		return err;
+	}
+	fresh->state = DIAL_SHAKING;
+	uv_timer_start(&fresh->timer, on_shake_timeout, config->setup->config->timeouts.handshake_ms, 0);
+	uv_poll_start(&fresh->poll, UV_WRITABLE, on_shakeable);
 	*dial = fresh;
 	return PS_OK;
 }

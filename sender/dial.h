@@ -11,6 +11,7 @@
 #ifndef PORTSEAL_SENDER_DIAL_H
 #define PORTSEAL_SENDER_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -38,6 +39,10 @@ struct dial_result {
 	struct traffic_secrets secrets;
 	char peer[ADDRESS_TEXT_MAX];    /* where it leads; "" before it was connected */
 	char relay[IDENTITY_LABEL_MAX]; /* the name in its certificate */
+	bool accepted;                  /* its certificate was judged good; the handshake may still have failed */
+	uint64_t shake_ms;              /* the handshake took; 0: it was not completed */
+	uint8_t alert;                  /* the peer's, or ALERT_NONE */
+	struct ps_cause seen;           /* of a failed handshake: what was seen, without the outcome's advice */
 	uint8_t pin[IDENTITY_PIN_LEN];
 	int64_t not_after;
 };
@@ -52,6 +57,9 @@ struct dial_config {
 };
 
 enum ps_err dial_new(const struct dial_config *config, struct dial **dial) PS_MUST_CHECK;
+
+/* The same on a socket that leads to the relay already; takes the descriptor, also when it fails. */
+enum ps_err dial_on(const struct dial_config *config, int fd, const char *peer, struct dial **dial) PS_MUST_CHECK;
 
 /* Gives up without calling back. Harmless on NULL. After on_done the dial is gone: do not call it then. */
 void dial_cancel(struct dial *dial);

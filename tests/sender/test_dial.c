@@ -143,6 +143,7 @@ struct call {
 	const char *service;
 	uint64_t handshake_ms; /* 0: plenty */
 	bool cancel;           /* as soon as it has begun */
+	bool connected;        /* by the test already */
 };
 
 static void fill_config(struct sender_config *config, struct sender_relay *relay, const struct call *call)
@@ -155,6 +156,18 @@ static void fill_config(struct sender_config *config, struct sender_relay *relay
 	config->tls.relay_ca = pki.ca_file;
 	config->timeouts.connect_ms = PATIENCE_MS;
 	config->timeouts.handshake_ms = call->handshake_ms != 0 ? call->handshake_ms : PATIENCE_MS;
+}
+
+static int connect_to(uint16_t port)
+{
+	const struct sockaddr_in at = { .sin_family = AF_INET,
+		                            .sin_port = htons(port),
+		                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
 }
 
 /* Dials and runs the loop until nothing of the dial is left on it. */
@@ -174,7 +187,10 @@ static struct dial_result dial_it(const struct call *call)
 	const struct dial_config dialled = {
 		.loop = &loop, .setup = setup, .service = call->service, .on_done = on_done, .owner = &told
 	};
-	assert_int_equal(dial_new(&dialled, &dial), PS_OK);
+	if (call->connected)
+		assert_int_equal(dial_on(&dialled, connect_to(call->port), "the test", &dial), PS_OK);
+	else
+		assert_int_equal(dial_new(&dialled, &dial), PS_OK);
 	if (call->cancel)
 		dial_cancel(dial);
 	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
@@ -254,12 +270,32 @@ static void test_the_right_relay_is_reached_and_named(void **state)
 	assert_non_null(suite_find(result.secrets.suite));
 }
 
+static void test_a_socket_that_is_connected_already_is_used(void **state)
+{
+	(void)state;
+	const struct dial_result result =
+		dial_server((struct server){ .run = speak_tls, .chain = { mint_relay(pki.ca, "CN=relay", "relay.test") } },
+	                (struct call){ .connected = true });
+	assert_int_equal(result.outcome.code, OUTCOME_DONE);
+	assert_true(result.fd >= 0);
+	assert_true(result.accepted);
+	assert_string_equal(result.peer, "the test");
+}
+
+static void test_a_dial_on_a_connected_socket_can_be_cancelled(void **state)
+{
+	(void)state;
+	(void)dial_server((struct server){ .run = read_until_end }, (struct call){ .connected = true, .cancel = true });
+}
+
 static void test_a_relay_of_another_name_is_refused(void **state)
 {
 	(void)state;
 	const struct dial_result result = dial_tls(mint_relay(pki.ca, "CN=relay", "elsewhere.test"), NULL);
 	assert_failed(&result, OUTCOME_WRONG_RELAY, REFUSAL_WRONG_NAME);
 	assert_non_null(strstr(result.outcome.cause.text, "elsewhere.test"));
+	assert_string_equal(result.seen.text, "it was issued for elsewhere.test, and not for relay.test");
+	assert_false(result.accepted);
 }
 
 static void test_a_relay_is_not_known_by_its_common_name(void **state)
@@ -321,6 +357,8 @@ static void test_a_service_that_is_not_confirmed_and_why(void **state)
 		(struct call){ .service = "billing" });
 	assert_failed(&result, OUTCOME_REFUSED, REFUSAL_PEER_ALERT);
 	assert_non_null(strstr(result.outcome.cause.text, "the relay has no service \"billing\""));
+	assert_int_equal(result.alert, ALERT_UNRECOGNIZED_NAME);
+	assert_true(result.accepted);
 }
 
 static void test_a_protocol_that_the_server_lacks_is_the_relays_refusal(void **state)
@@ -388,6 +426,8 @@ int main(void)
 		cmocka_unit_test(test_plain_text_is_not_tls),
 		cmocka_unit_test(test_a_server_that_closes_at_once_is_no_relay),
 		cmocka_unit_test(test_the_right_relay_is_reached_and_named),
+		cmocka_unit_test(test_a_socket_that_is_connected_already_is_used),
+		cmocka_unit_test(test_a_dial_on_a_connected_socket_can_be_cancelled),
 		cmocka_unit_test(test_a_relay_of_another_name_is_refused),
 		cmocka_unit_test(test_a_relay_is_not_known_by_its_common_name),
 		cmocka_unit_test(test_a_relay_of_another_authority_is_refused),
