@@ -321,3 +321,13 @@ void config_free(struct sender_config *config)
 	conf_free(config->conf);
 	free(config);
 }
+
+void config_cap_steps(struct sender_config *config)
+{
+	const uint64_t most_ms = config->timeouts.progress_ms;
+
+	if (config->timeouts.connect_ms > most_ms)
+		config->timeouts.connect_ms = most_ms;
+	if (config->timeouts.handshake_ms > most_ms)
+		config->timeouts.handshake_ms = most_ms;
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "doctor.h"
 #include "portseal/handshake.h"
 #include "send.h"
 #include "tunnel.h"
@@ -15,6 +16,7 @@
 static const struct args_command commands[] = {
 	{ "send", "[FILE | -]", "deliver one payload and print the reply", send_main },
 	{ "tunnel", "-c FILE", "listen on local ports and carry each connection", tunnel_main },
+	{ "doctor", "-c FILE [--json]", "go the way hop by hop: where does it end, and what helps", doctor_main },
 	{ NULL, NULL, NULL, NULL },
 };
 

@@ -210,17 +210,6 @@ static bool open_input(struct sending *sending, const struct args_list *files)
 	return true;
 }
 
-/* --timeout bounds every step, the file's timeouts the step that they name. */
-static void cap_steps(struct sender_config *config)
-{
-	const uint64_t most_ms = config->timeouts.progress_ms;
-
-	if (config->timeouts.connect_ms > most_ms)
-		config->timeouts.connect_ms = most_ms;
-	if (config->timeouts.handshake_ms > most_ms)
-		config->timeouts.handshake_ms = most_ms;
-}
-
 static void prepare_and_deliver(struct sending *sending, const struct config_options *options)
 {
 	struct ps_cause cause;
@@ -230,7 +219,7 @@ static void prepare_and_deliver(struct sending *sending, const struct config_opt
 		return;
 	}
 	if (options->timeout != NULL)
-		cap_steps(sending->config);
+		config_cap_steps(sending->config);
 	deliver(sending);
 }
 
@@ -255,8 +244,7 @@ int send_main(int argc, char *const *argv)
 	struct send_options options = { 0 };
 	const struct args_option table[] = {
 		USAGE_RELAY_ROWS(&options.config),
-		{ "service", 0, "NAME", "the service at the relay; without it any TLS server will do", &options.config.service,
-		  NULL },
+		USAGE_SERVICE_ROW(&options.config),
 		{ "timeout", 0, "TIME", "give up when nothing moves for so long (30s)", &options.config.timeout, NULL },
 		{ "verbose", 'v', NULL, "one line on stderr for each step", &options.verbose, NULL },
 		{ "help", 'h', NULL, "this text", &options.help, NULL },

@@ -22,6 +22,11 @@
 		"ca", 0, "FILE", "the authority that signed the relay's certificate", &(options)->relay_ca, NULL \
 	}
 
+#define USAGE_SERVICE_ROW(options) \
+	{ \
+		"service", 0, "NAME", "the service at the relay; without it any TLS server will do", &(options)->service, NULL \
+	}
+
 /* "portseal-sender: PREFIXcause"; returns OUTCOME_USAGE. */
 int usage_error(const char *prefix, const struct ps_cause *cause);
 
