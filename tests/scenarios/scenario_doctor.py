@@ -250,6 +250,18 @@ class Reach(Doctor):
         report = self.doctor(8443, host="name.invalid", more=["--timeout", "5s"])
         self.assert_stops(report, "name", NO_RELAY, "name.invalid does not resolve", "getent hosts name.invalid")
 
+    def test_a_name_server_that_does_not_answer(self):
+        servers = self.file("resolv.conf", "nameserver 192.0.2.53\n")
+        ip = tool("ip")
+        prefix = self.unshared("-rmn", f"{ip} link add near type veth peer name far",
+                               f"{ip} addr add 192.0.2.1/24 dev near", f"{ip} link set near up",
+                               f"{ip} link set far up",
+                               f"{ip} neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev near nud permanent",
+                               f"mount --bind {servers} /etc/resolv.conf")
+        report = self.doctor(8443, prefix=prefix, host="relay.example.com", more=["--timeout", "300ms"])
+        self.assert_stops(report, "name", NO_RELAY, "relay.example.com does not resolve", "no name server answered")
+        self.assertLess(int(report.steps[-1][3]), 3000)
+
     def test_a_closed_port(self):
         port = free_port()
         self.assert_stops(self.doctor(port), "tcp", NO_RELAY, f"127.0.0.1:{port} refused", f"ss -ltn 'sport = :{port}'")
