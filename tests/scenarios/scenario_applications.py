@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import unittest
 
 from portseal_testing import (PATIENCE, Process, Scenario, free_port, is_sanitized, main, memory_of, read_all, receive,
                               run, tool)

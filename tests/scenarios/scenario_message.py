@@ -3,11 +3,10 @@
 """A message crosses: send, tunnel and relay together, half-close, order of the log."""
 import hashlib
 import os
-import re
 import signal
 import socket
 
-from portseal_testing import Scenario, echo, main, read_all, run, SENDER, wait_until
+from portseal_testing import Scenario, main, read_all, run, SENDER, wait_until
 
 
 class Message(Scenario):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Goal of this test: a program that cannot do what it is told says so in one line that names the place, the fault and
-what was expected, with the exit code of the contract, and leaves nothing running. `check` says beforehand what the start
-would say."""
+what was expected, with the exit code of the contract, and leaves nothing running. `check` says beforehand what the
+start would say."""
 import os
 import re
 import shutil

@@ -39,7 +39,7 @@ class Namespace:
             raise AssertionError(f"ip {args}: {done.stderr.decode()}")
 
     def call(self, function):
-        """What the function returns in a thread that lives in the namespace; sockets and threads it makes stay there."""
+        """What the function returns in a thread that lives in the namespace, as do sockets and threads it makes."""
         results = []
 
         def enter():
@@ -62,8 +62,8 @@ FIN, SYN, RST = 1, 2, 4
 
 
 def segments(path):
-    """{(source port, destination port): [(sequence number, payload, flags)]} of a capture of TCP over Ethernet, as far as
-    it is written."""
+    """{(source port, destination port): [(sequence number, payload, flags)]} of a capture of TCP over Ethernet, as far
+    as it is written."""
     with open(path, "rb") as file:
         data = file.read()
     order = "<" if data[:4] == b"\xd4\xc3\xb2\xa1" else ">"
@@ -184,7 +184,7 @@ class Secrecy(Wire):
         self.application = self.far_app(serve)
 
     def assert_secret(self, wire, relay_port):
-        """Nothing of it is to be read on the wire, where all of it passed; what TLS 1.3 shows proves that we look right."""
+        """Nothing of it is to be read on the wire, where all of it passed, as the name in the ClientHello shows."""
         relay_streams = {ports: stream for ports, stream in wire.items() if relay_port in ports}
         self.assertEqual(len(relay_streams), 2)
         sizes = {ports[1] == relay_port: len(stream) for ports, stream in relay_streams.items()}
@@ -281,7 +281,8 @@ class Firewalls(Wire):
             self.assert_not_reached(self.near_send(address, b"nowhere"), address, "there is no route.*")
 
     def test_a_port_that_nobody_listens_on_is_refused(self):
-        self.assert_not_reached(self.near_send(f"{V4[1]}:1", b"nobody"), f"{V4[1]}:1", "nobody listens there.*refused.*")
+        address = f"{V4[1]}:1"
+        self.assert_not_reached(self.near_send(address, b"nobody"), address, "nobody listens there.*refused.*")
 
     def test_a_network_that_falls_silent_in_the_middle_is_no_success(self):
         arrived = threading.Event()
