@@ -1,100 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "config.h"
+#include "findings.h"
 #include "portseal/args.h"
 #include "portseal/credentials.h"
-#include "portseal/net.h"
+#include "portseal/text.h"
 #include "portseal/trust.h"
 
 #define EXIT_USAGE 2
 #define EXIT_CONFIG 3
-#define SECONDS_PER_DAY 86400
-#define SOON_DAYS 30
+#define JSON_MAX 8192
 
-/* Both end in the text of the failure; true when somebody accepted the connection. */
-static bool connect_to(const struct sockaddr *to, socklen_t to_len, int timeout_ms, struct ps_cause *cause)
-{
-	struct pollfd polled = { .fd = -1, .events = POLLOUT };
-	bool connected = false;
-
-	if (net_connect(to, to_len, &polled.fd, cause) != PS_OK)
-		return false;
-	if (poll(&polled, 1, timeout_ms) <= 0)
-		ps_cause_set(cause, PS_E_TIMEOUT, "no answer within %d ms", timeout_ms);
-	else
-		connected = net_connect_result(polled.fd, cause) == PS_OK;
-	close(polled.fd);
-	return connected;
-}
-
-static bool reach_tcp(const struct address *address, int timeout_ms, struct ps_cause *cause)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct addrinfo *list = NULL;
-	bool reached = false;
-	char port[8];
-	int status;
-
-	snprintf(port, sizeof(port), "%u", address->port);
-	status = getaddrinfo(address->host, port, &hints, &list);
-	if (status != 0) {
-		ps_cause_set(cause, PS_E_IO, "%s", gai_strerror(status));
-		return false;
-	}
-	for (const struct addrinfo *at = list; at != NULL && !reached; at = at->ai_next)
-		reached = connect_to(at->ai_addr, at->ai_addrlen, timeout_ms, cause);
-	freeaddrinfo(list);
-	return reached;
-}
-
-static bool reach(const struct address *address, int timeout_ms, struct ps_cause *cause)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-
-	if (address->kind == ADDRESS_TCP)
-		return reach_tcp(address, timeout_ms, cause);
-	memcpy(un.sun_path, address->path, sizeof(un.sun_path));
-	return connect_to((struct sockaddr *)&un, sizeof(un), timeout_ms, cause);
-}
-
-static unsigned check_targets(const struct relay_config *config)
-{
-	unsigned warnings = 0;
-
-	for (size_t i = 0; i < config->services_list.n; i++) {
-		const struct relay_service *service = &config_services(config)[i];
-		char target[ADDRESS_TEXT_MAX];
-		struct ps_cause cause;
-
-		if (reach(&service->target, (int)config->timeouts.connect_ms, &cause))
-			continue;
-		address_print(&service->target, target);
-		printf("warning: service %s: its target %s does not answer: %s\n", service->name, target, cause.text);
-		warnings++;
-	}
-	return warnings;
-}
-
-static unsigned check_expiry(const struct relay_config *config, const struct credentials *credentials)
-{
-	int64_t left = (credentials_not_after(credentials) - (int64_t)time(NULL)) / SECONDS_PER_DAY;
-
-	if (left > SOON_DAYS)
-		return 0;
-	printf("warning: %s: the certificate expires in %" PRId64 " days\n", config->tls.certificate, left);
-	return 1;
-}
+struct checked {
+	const char *path;
+	struct relay_config *config; /* NULL: could not be loaded */
+	struct credentials *credentials;
+	struct trust *trust;
+	struct findings findings;
+};
 
 static enum ps_err load_trust(const struct relay_config *config, struct trust **trust, struct ps_cause *cause)
 {
@@ -103,39 +30,114 @@ static enum ps_err load_trust(const struct relay_config *config, struct trust **
 	return trust_new(&from, trust, cause);
 }
 
-static int check(const char *path)
+static enum ps_err load(struct checked *checked, struct ps_cause *cause)
 {
-	struct relay_config *config = NULL;
-	struct credentials *credentials = NULL;
-	struct trust *trust = NULL;
-	struct ps_cause cause;
-	unsigned warnings = 0;
+	enum ps_err err = config_load(checked->path, &checked->config, cause);
+
+	if (err == PS_OK)
+		err = credentials_load(checked->config->tls.certificate, checked->config->tls.key, PURPOSE_SERVER,
+		                       &checked->credentials, cause);
+	return err == PS_OK ? load_trust(checked->config, &checked->trust, cause) : err;
+}
+
+static void look(struct checked *checked)
+{
+	check_expiry(checked->config, checked->credentials, checked->trust, &checked->findings);
+	check_files(checked->config, &checked->findings);
+	check_rules(checked->config, &checked->findings);
+	check_listeners(checked->config, &checked->findings);
+	check_targets(checked->config, &checked->findings);
+}
+
+static const char *level_name(enum finding_level level)
+{
+	return level == FINDING_WARNING ? "warning" : "note";
+}
+
+static void print_text(const struct checked *checked)
+{
+	const struct findings *findings = &checked->findings;
+
+	for (size_t i = 0; i < findings->n; i++)
+		printf("%s: %s\n", level_name(findings->items[i].level), findings->items[i].text.text);
+	if (findings->n_lost > 0)
+		printf("note: %zu further findings are not shown\n", findings->n_lost);
+	printf("%s: good: %zu listeners, %zu services, %zu trust anchors, %zu warnings\n", checked->path,
+	       checked->config->listeners_list.n, checked->config->services_list.n, trust_n_anchors(checked->trust),
+	       findings->n_warnings);
+}
+
+static void json_member(const char *key, const char *value)
+{
+	char storage[JSON_MAX];
+	struct text text;
+
+	text_init(&text, storage, sizeof(storage));
+	text_add_json(&text, value, strlen(value));
+	printf("\"%s\":\"%s\"", key, text.at);
+}
+
+static void print_json(const struct checked *checked)
+{
+	const struct findings *findings = &checked->findings;
+
+	printf("{\"good\":true,");
+	json_member("path", checked->path);
+	printf(",\"listeners\":%zu,\"services\":%zu,\"trust_anchors\":%zu,\"warnings\":%zu,\"findings\":[",
+	       checked->config->listeners_list.n, checked->config->services_list.n, trust_n_anchors(checked->trust),
+	       findings->n_warnings);
+	for (size_t i = 0; i < findings->n; i++) {
+		printf("%s{\"level\":\"%s\",\"about\":\"%s\",", i > 0 ? "," : "", level_name(findings->items[i].level),
+		       findings->items[i].about);
+		json_member("text", findings->items[i].text.text);
+		printf("}");
+	}
+	printf("]}\n");
+}
+
+/* Stdout is JSON whatever happens; the line on stderr stays the same. */
+static void print_json_failure(const char *path, const struct ps_cause *cause)
+{
+	printf("{\"good\":false,");
+	json_member("path", path);
+	printf(",");
+	json_member("error", cause->text);
+	printf("}\n");
+}
+
+static int check(const char *path, const char *json)
+{
+	struct checked checked = { .path = path };
+	struct ps_cause cause = { "out of memory" };
 	int exit_code = EXIT_CONFIG;
 
-	if (config_load(path, &config, &cause) != PS_OK ||
-	    credentials_load(config->tls.certificate, config->tls.key, PURPOSE_SERVER, &credentials, &cause) != PS_OK ||
-	    load_trust(config, &trust, &cause) != PS_OK) {
+	if (load(&checked, &cause) == PS_OK) {
+		look(&checked);
+		exit_code = 0;
+		if (json != NULL)
+			print_json(&checked);
+		else
+			print_text(&checked);
+	} else {
 		fprintf(stderr, "portseal-relay: %s\n", cause.text);
-		goto done;
+		if (json != NULL)
+			print_json_failure(path, &cause);
 	}
-	warnings += check_expiry(config, credentials);
-	warnings += check_targets(config);
-	printf("%s: good: %zu listeners, %zu services, %zu trust anchors, %u warnings\n", path, config->listeners_list.n,
-	       config->services_list.n, trust_n_anchors(trust), warnings);
-	exit_code = 0;
-done:
-	trust_free(trust);
-	credentials_free(credentials);
-	config_free(config);
+	findings_clear(&checked.findings);
+	trust_free(checked.trust);
+	credentials_free(checked.credentials);
+	config_free(checked.config);
 	return exit_code;
 }
 
 int check_main(int argc, char *const *argv)
 {
 	const char *config = NULL;
+	const char *json = NULL;
 	const char *help = NULL;
 	const struct args_option options[] = {
 		{ "config", 'c', "FILE", "the configuration to check", &config, NULL },
+		{ "json", 0, NULL, "print one JSON object", &json, NULL },
 		{ "help", 'h', NULL, "print this and exit", &help, NULL },
 		{ NULL, 0, NULL, NULL, NULL, NULL },
 	};
@@ -146,13 +148,14 @@ int check_main(int argc, char *const *argv)
 		return EXIT_USAGE;
 	}
 	if (help != NULL) {
-		printf("usage: portseal-relay check -c FILE\n\n");
+		printf("usage: portseal-relay check -c FILE [--json]\n\n");
 		args_print_help(stdout, options);
+		printf("\nExit codes: 0 it would start (what to look after is printed), 2 usage, 3 it would not start.\n");
 		return 0;
 	}
 	if (config == NULL) {
 		fprintf(stderr, "portseal-relay: check: no configuration given: use -c FILE\n");
 		return EXIT_USAGE;
 	}
-	return check(config);
+	return check(config, json);
 }

@@ -102,6 +102,68 @@ class Policy(Scenario):
         self.assertEqual(len(told), 1, told)
         self.assertRegex(told[0], r'warn conn=[0-9a-f]+ .*what=client client="brief" .*days=[23] at=')
 
+    def check(self, config, *more):
+        return run([RELAY, "check", "-c", self.file("check.conf", config), *more])
+
+    def findings(self, config):
+        """[(level, about, text)], of a configuration that would start."""
+        done = self.check(config, "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        told = json.loads(done.stdout)
+        self.assertTrue(told["good"])
+        self.assertEqual(told["warnings"], sum(one["level"] == "warning" for one in told["findings"]))
+        return [(one["level"], one["about"], one["text"]) for one in told["findings"]]
+
+    def test_check_finds_nothing_where_nothing_is(self):
+        self.assertEqual(self.findings(self.relay_config({"app": (self.app().target, "{ any = true; }", "")})), [])
+
+    def test_check_finds_whose_end_is_near(self):
+        pki = os.path.join(self.dir, "short")
+        if not os.path.exists(pki):
+            self.certs("init", "--name", "Short CA", "--days", "20", pki=pki)
+            self.certs("relay", "relay", "--dns", "localhost", "--days", "9", pki=pki)
+            self.certs("crl", "--days", "1", pki=pki)
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")}, tls=f'crl = "{self.pki}/ca.crl";')
+        found = self.findings(config.replace(self.pki, pki))
+        self.assertEqual([(level, about) for level, about, _ in found], [("warning", "expiry")] * 2, found)
+        self.assertRegex(found[0][2], "short/relay.crt: the certificate expires in [89] days")
+        self.assertRegex(found[1][2], "short/ca.crt: the authority .*Short CA.* expires in (19|20) days")
+
+    def test_check_finds_what_others_may_change(self):
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")})
+        with open(f"{self.pki}/ca.crt", encoding="ascii") as file:
+            path = self.file("open.crt", file.read())
+        os.chmod(path, 0o666)
+        found = self.findings(config.replace(f'client_ca = "{self.pki}/ca.crt"', f'client_ca = "{path}"'))
+        self.assertEqual(found, [("warning", "files", f"{path}: mode 0666 lets others change it")])
+
+    def test_check_finds_rules_that_are_never_needed(self):
+        config = self.relay_config({"app": (self.app().target, '{ any = true; }, { cn = "alice"; }', "")})
+        self.assertEqual([(level, about) for level, about, _ in self.findings(config)], [("warning", "rules")])
+
+    def test_check_takes_a_running_relay_for_granted(self):
+        relay = self.relay(self.app().target)
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")},
+                                   listen='{ address = "127.0.0.1:%d"; }' % relay.port)
+        found = self.findings(config)
+        self.assertEqual([(level, about) for level, about, _ in found], [("note", "listen")], found)
+        self.assertIn(b"note: 127.0.0.1:", self.check(config).stdout)
+        self.assertIn(b" 0 warnings", self.check(config).stdout)
+
+    def test_check_finds_an_address_of_another_machine(self):
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")},
+                                   listen='{ address = "192.0.2.1:8443"; }')
+        found = self.findings(config)
+        self.assertEqual([(level, about) for level, about, _ in found], [("warning", "listen")], found)
+
+    def test_check_of_what_would_not_start_is_json_too(self):
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")}).replace("relay.crt", "none.crt")
+        done = self.check(config, "--json")
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (3, 1))
+        told = json.loads(done.stdout)
+        self.assertFalse(told["good"])
+        self.assertIn("none.crt", told["error"])
+
 
 if __name__ == "__main__":
     main()
