@@ -15,8 +15,8 @@ import statistics
 import threading
 import time
 
-from outsiders import BareTls, client_hello
-from portseal_testing import (PATIENCE, Scenario, descriptors_of, is_sanitized, main, memory_of, read_all, wait_until)
+from outsiders import client_hello
+from portseal_testing import (PATIENCE, Scenario, descriptors_of, is_sanitized, main, memory_of, wait_until)
 
 LONG = os.environ.get("PORTSEAL_LONG") == "1"
 CHANGE_CIPHER_SPEC = b"\x14\x03\x03\x00\x01\x01"
