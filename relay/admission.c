@@ -62,7 +62,7 @@ static void fail(struct admission *admission)
 	if (failure->alert_received != ALERT_NONE)
 		facts.alert = failure->alert_received;
 	admission_end_refused(admission, failure->refusal, &facts,
-	            failure->alert_sent != ALERT_NONE ? FAREWELL_LINGER : FAREWELL_CLOSE);
+	                      failure->alert_sent != ALERT_NONE ? FAREWELL_LINGER : FAREWELL_CLOSE);
 }
 
 static void shake(struct admission *admission)
@@ -155,13 +155,15 @@ static void look_at_hello(struct admission *admission, bool disconnected)
 	if (seen < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (seen <= 0) {
-		admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, seen == 0 ? "it sent nothing" : strerror(errno));
+		admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO,
+		                          seen == 0 ? "it sent nothing" : strerror(errno));
 		return;
 	}
 	switch (client_hello_look(admission->all->peek, (size_t)seen, &hello)) {
 	case CLIENT_HELLO_PARTIAL:
 		if (disconnected)
-			admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO, "it closed in the middle of its ClientHello");
+			admission_refuse_silently(admission, REFUSAL_CLOSED_BEFORE_HELLO,
+			                          "it closed in the middle of its ClientHello");
 		else
 			wait_for_more(admission, (size_t)seen, hello.need);
 		break;
@@ -208,7 +210,7 @@ static void miss_deadline(struct admission *admission)
 	switch (admission->state) {
 	case ADMISSION_HELLO:
 		admission_refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT,
-		                admission->peeked > 0 ? "its ClientHello did not become whole" : "it said nothing");
+		                          admission->peeked > 0 ? "its ClientHello did not become whole" : "it said nothing");
 		break;
 	case ADMISSION_LINE:
 		admission_refuse_plainly(admission, REFUSAL_TOO_MANY_HANDSHAKES, "its turn did not come in time");
@@ -226,7 +228,8 @@ static void make_room(struct admissions *all)
 
 	if (sources_n_waiting(all->sources) == 0 || sources_n_shaking(all->sources) < all->config.handshakes)
 		return;
-	TAILQ_FOREACH(admission, &all->list, link) {
+	TAILQ_FOREACH(admission, &all->list, link)
+	{
 		if (admission->state != ADMISSION_HANDSHAKE)
 			continue;
 		if (uv_now(all->config.loop) - admission->shaking_ms >= GIVE_WAY_MS)
@@ -272,10 +275,11 @@ static void bound_waiting(struct admissions *all)
 		return;
 	}
 	TAILQ_FOREACH(admission, &all->list, link)
-		if (admission->state == ADMISSION_HELLO) {
-			admission_refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES, "limits.waiting is reached and it is the oldest");
-			return;
-		}
+	if (admission->state == ADMISSION_HELLO) {
+		admission_refuse_silently(admission, REFUSAL_TOO_MANY_HANDSHAKES,
+		                          "limits.waiting is reached and it is the oldest");
+		return;
+	}
 }
 
 static uint64_t fresh_conn(void)

@@ -30,11 +30,11 @@ struct admission {
 	enum admission_state state;
 	int fd;
 	int listener_service;
-	bool stalled;              /* woken without new bytes: the next tick looks again */
-	size_t peeked;             /* bytes seen in the socket so far */
+	bool stalled;  /* woken without new bytes: the next tick looks again */
+	size_t peeked; /* bytes seen in the socket so far */
 	uint64_t conn;
 	uint64_t begun_ms;
-	uint64_t shaking_ms;       /* when the handshake began */
+	uint64_t shaking_ms; /* when the handshake began */
 	struct net_source source;
 	struct sources_place place;
 	struct route route;
@@ -51,7 +51,7 @@ struct admissions {
 	struct sources *sources;
 	struct admission_list list; /* in the order of arrival, so in the order of deadlines */
 	size_t n;
-	size_t n_hello;             /* of them in ADMISSION_HELLO */
+	size_t n_hello; /* of them in ADMISSION_HELLO */
 	uv_timer_t tick;
 	uint8_t peek[CLIENT_HELLO_PEEK_MAX];
 };

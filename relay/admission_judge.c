@@ -9,27 +9,51 @@
 #include <unistd.h>
 
 #include "portseal/buf.h"
+#include "portseal/certificate.h"
+#include "portseal/conf_field.h"
 #include "portseal/expiry.h"
 #include "portseal/judge.h"
 #include "portseal/log.h"
+#include "ruling.h"
+
+_Static_assert(CONF_FIELD_SERVICE_MAX < HANDOVER_SERVICE_MAX, "a service's name fits a hand-over");
+
+static void pack_chain(const struct admission *admission, struct handover_presented *presented)
+{
+	size_t len = 0;
+
+	/* It came in one handshake message of at most so many bytes: it fits. */
+	if (certificate_chain_pack(handshake_peer_chain(admission->handshake), presented->der, sizeof(presented->der),
+	                           &len) != PS_OK)
+		len = 0;
+	presented->len = (uint32_t)len;
+}
 
 static void hand_over(struct admission *admission, const struct identity *identity)
 {
+	const struct admissions_config *config = &admission->all->config;
+	const struct relay_service *service = &config_services(config->config)[admission->route.service];
 	struct handover handover = {
 		.conn = admission->conn,
 		.started_ms = admission->begun_ms,
 		.service = (uint32_t)admission->route.service,
-		.not_after = identity->not_after,
+		.generation = config->handoff->env->generation,
+		.not_after = config->config->on_revoke == ON_REVOKE_CLOSE ? identity->not_after : INT64_MAX,
+		.target = service->target,
+		.connect_ms = config->config->timeouts.connect_ms,
+		.idle_ms = config->config->timeouts.idle_ms,
 	};
 	struct ps_cause cause;
 	enum refusal refusal;
 
+	pack_chain(admission, &handover.presented);
+	memcpy(handover.service_name, service->name, strlen(service->name)); /* shorter by the configuration's check */
 	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
 	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
 	identity_label(identity, handover.client);
 	handshake_secrets(admission->handshake, &handover.secrets);
 	uv_poll_stop(&admission->poll);
-	refusal = handoff_send(admission->all->config.handoff, &handover, admission->fd, &cause);
+	refusal = handoff_send(config->handoff, &handover, admission->fd, &cause);
 	if (refusal == REFUSAL_NONE)
 		close(admission_detach(admission));
 	else
@@ -87,16 +111,10 @@ void admission_judge(struct admission *admission)
 	int64_t now = (int64_t)time(NULL);
 	struct verdict verdict;
 
-	judge_chain(config->trust, PURPOSE_CLIENT, handshake_peer_chain(admission->handshake), now, &verdict, &identity);
-	if (verdict.refusal == REFUSAL_NONE && admission->route.service == CONFIG_NO_SERVICE) {
-		verdict.refusal = REFUSAL_UNKNOWN_SERVICE;
-		ps_cause_set(&verdict.detail, PS_E_AUTH, "neither the listener, ALPN nor the server name chooses a service");
-	}
+	ruling_make(config->config, config->trust, handshake_peer_chain(admission->handshake), admission->route.service,
+	            now, &verdict, &identity);
 	if (verdict.refusal == REFUSAL_NONE) {
 		service = &config_services(config->config)[admission->route.service];
-		judge_access(&service->allow, identity, &verdict);
-	}
-	if (verdict.refusal == REFUSAL_NONE) {
 		judge_on_trial(admission, service, identity);
 		tell_of_expiry(admission, identity, now);
 		hand_over(admission, identity);

@@ -21,7 +21,8 @@ static const char *service_name(const struct admission *admission)
 {
 	const struct relay_config *config = admission->all->config.config;
 
-	return admission->route.service == CONFIG_NO_SERVICE ? NULL : config_services(config)[admission->route.service].name;
+	return admission->route.service == CONFIG_NO_SERVICE ? NULL
+	                                                     : config_services(config)[admission->route.service].name;
 }
 
 static void log_refusal(const struct admission *admission, enum refusal refusal, const struct refusal_facts *facts)
@@ -49,7 +50,7 @@ static void log_refusal(const struct admission *admission, enum refusal refusal,
 }
 
 void admission_end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,
-                        enum farewell farewell)
+                           enum farewell farewell)
 {
 	struct linger_set *linger = admission->all->config.linger;
 	int fd;
@@ -78,7 +79,7 @@ void admission_refuse_plainly(struct admission *admission, enum refusal refusal,
 }
 
 void admission_refuse_sealed(struct admission *admission, enum refusal refusal, const struct identity *identity,
-                          const char *detail)
+                             const char *detail)
 {
 	struct refusal_facts facts = { identity, (uint8_t)refusal_alert(refusal), detail };
 

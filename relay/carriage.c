@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "carriage.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -17,8 +18,12 @@ struct carriage {
 	LIST_ENTRY(carriage) link;
 	uint64_t conn;
 	uint64_t started_ms;
-	const struct relay_service *service;
+	uint64_t idle_ms;
+	struct standing_member member;
 	uint8_t client_pin[IDENTITY_PIN_LEN];
+	/* Once its right is gone: */
+	enum refusal fallen;
+	char *fall_detail;
 	/* Until the target is reached: */
 	int sealed_fd;
 	struct tls_stream *stream;
@@ -82,6 +87,11 @@ struct closing {
 	const char *detail;
 };
 
+static const char *service_name(const struct carriage *carriage)
+{
+	return carriage->member.standing == NULL ? NULL : standing_service(carriage->member.standing);
+}
+
 /* Logs the one closing line and frees; the sockets are gone or given away. */
 static void end(struct carriage *carriage, const struct closing *closing)
 {
@@ -90,7 +100,7 @@ static void end(struct carriage *carriage, const struct closing *closing)
 
 	log_begin(&line, LOG_INFO, carriage->conn, "closed");
 	log_word(&line, "reason", closing->reason);
-	log_word(&line, "service", carriage->service->name);
+	log_word(&line, "service", service_name(carriage));
 	log_number(&line, "in", closing->in);
 	log_number(&line, "out", closing->out);
 	log_number(&line, "ms", now_ms() - carriage->started_ms);
@@ -99,20 +109,22 @@ static void end(struct carriage *carriage, const struct closing *closing)
 	log_text(&line, "detail", closing->detail);
 	log_end(&line);
 	all->config.on_end(all->config.owner, carriage->client_pin);
+	standings_leave(all->config.standings, &carriage->member);
 	LIST_REMOVE(carriage, link);
 	all->n--;
+	free(carriage->fall_detail);
 	free(carriage);
 }
 
 /* The target cannot be had: the client reads an alert, never a clean end. */
-static void end_undelivered(struct carriage *carriage, const char *reason, const char *detail)
+static void end_undelivered(struct carriage *carriage, const char *reason, const char *detail, enum alert last_words)
 {
 	struct closing closing = { .reason = reason, .alert = ALERT_NONE, .detail = detail };
 	struct buf alert = BUF_INIT;
 
-	if (carriage->stream != NULL && tls_stream_fail(carriage->stream, ALERT_INTERNAL_ERROR, &alert) == PS_OK &&
+	if (carriage->stream != NULL && tls_stream_fail(carriage->stream, last_words, &alert) == PS_OK &&
 	    send(carriage->sealed_fd, buf_front(&alert), buf_len(&alert), MSG_NOSIGNAL) > 0)
-		closing.alert = ALERT_INTERNAL_ERROR;
+		closing.alert = (uint8_t)last_words;
 	buf_release(&alert);
 	tls_stream_free(carriage->stream);
 	linger_close(carriage->all->config.linger, carriage->sealed_fd);
@@ -129,6 +141,10 @@ static void on_bridge_end(void *owner, const struct bridge_report *report)
 		.alert = report->end == BRIDGE_SEALED_ALERT ? report->peer_alert : report->sent_alert,
 	};
 
+	if (report->end == BRIDGE_ABORTED && carriage->fallen != REFUSAL_NONE) {
+		closing.reason = refusal_name(carriage->fallen);
+		closing.detail = carriage->fall_detail;
+	}
 	end(carriage, &closing);
 }
 
@@ -137,7 +153,7 @@ static void log_connected(const struct carriage *carriage, const char *target)
 	struct log_line line;
 
 	log_begin(&line, LOG_DEBUG, carriage->conn, "connected");
-	log_word(&line, "service", carriage->service->name);
+	log_word(&line, "service", service_name(carriage));
 	log_word(&line, "target", target);
 	log_end(&line);
 }
@@ -153,14 +169,14 @@ static void on_target(void *owner, enum connect_result result, int fd, const cha
 		.sealed_fd = carriage->sealed_fd,
 		.stream = carriage->stream,
 		.plain_fd = fd,
-		.idle_ms = config->config->timeouts.idle_ms,
+		.idle_ms = carriage->idle_ms,
 		.on_end = on_bridge_end,
 		.owner = carriage,
 	};
 
 	carriage->connector = NULL;
 	if (result != CONNECT_OK) {
-		end_undelivered(carriage, connect_reason(result), cause->text);
+		end_undelivered(carriage, connect_reason(result), cause->text, ALERT_INTERNAL_ERROR);
 		return;
 	}
 	log_connected(carriage, peer);
@@ -177,44 +193,74 @@ static void log_accepted(const struct carriage *carriage, const struct handover 
 	log_begin(&line, LOG_INFO, handover->conn, "accepted");
 	log_word(&line, "peer", handover->peer);
 	log_text(&line, "client", handover->client);
-	log_word(&line, "service", carriage->service->name);
+	log_word(&line, "service", service_name(carriage));
 	log_word(&line, "cipher", suite_find(handover->secrets.suite)->name);
 	log_end(&line);
+}
+
+static struct carriage *new_carriage(struct carriages *carriages, const struct handover *handover, int fd)
+{
+	struct carriage *carriage = calloc(1, sizeof(*carriage));
+
+	if (carriage == NULL)
+		return NULL;
+	carriage->all = carriages;
+	carriage->conn = handover->conn;
+	carriage->started_ms = handover->started_ms;
+	carriage->idle_ms = handover->idle_ms;
+	carriage->sealed_fd = fd;
+	memcpy(carriage->client_pin, handover->client_pin, sizeof(carriage->client_pin));
+	if (standings_join(carriages->config.standings, handover, &carriage->member) != PS_OK) {
+		free(carriage);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&carriages->list, carriage, link);
+	carriages->n++;
+	return carriage;
 }
 
 void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd)
 {
 	struct connector_config connector = {
 		.loop = carriages->config.loop,
-		.timeout_ms = carriages->config.config->timeouts.connect_ms,
+		.address = &handover->target,
+		.timeout_ms = handover->connect_ms,
 		.on_done = on_target,
 	};
-	struct carriage *carriage = calloc(1, sizeof(*carriage));
+	struct carriage *carriage = new_carriage(carriages, handover, fd);
 
-	if (carriage == NULL || handover->service >= carriages->config.config->services_list.n) {
-		free(carriage);
-		close(fd);
+	if (carriage == NULL) {
+		log_event(LOG_WARN, "no-memory", "a connection was closed at once");
+		if (fd >= 0)
+			close(fd);
 		carriages->config.on_end(carriages->config.owner, handover->client_pin);
 		return;
 	}
-	carriage->all = carriages;
-	carriage->conn = handover->conn;
-	carriage->started_ms = handover->started_ms;
-	carriage->service = &config_services(carriages->config.config)[handover->service];
-	carriage->sealed_fd = fd;
-	memcpy(carriage->client_pin, handover->client_pin, sizeof(carriage->client_pin));
-	LIST_INSERT_HEAD(&carriages->list, carriage, link);
-	carriages->n++;
 	log_accepted(carriage, handover);
 	if (fd < 0) {
 		end(carriage, &(struct closing){ .reason = "no-descriptors", .alert = ALERT_NONE });
 		return;
 	}
-	connector.address = &carriage->service->target;
 	connector.owner = carriage;
 	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK ||
 	    connector_new(&connector, &carriage->connector) != PS_OK)
-		end_undelivered(carriage, "no-memory", NULL);
+		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
+}
+
+void carriages_revoke(struct standing_member *member, enum refusal refusal, const char *detail)
+{
+	struct carriage *carriage = (struct carriage *)((char *)member - offsetof(struct carriage, member));
+
+	if (carriage->bridge == NULL) {
+		connector_cancel(carriage->connector);
+		end_undelivered(carriage, refusal_name(refusal), detail, refusal_alert(refusal));
+		return;
+	}
+	if (carriage->fallen != REFUSAL_NONE)
+		return;
+	carriage->fallen = refusal;
+	carriage->fall_detail = strdup(detail); /* without it the line just says less */
+	bridge_abort(carriage->bridge, refusal_alert(refusal));
 }
 
 enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages)
@@ -241,10 +287,10 @@ void carriages_abort(struct carriages *carriages)
 	for (struct carriage *carriage = LIST_FIRST(&carriages->list); carriage != NULL; carriage = next) {
 		next = LIST_NEXT(carriage, link);
 		if (carriage->bridge != NULL) {
-			bridge_abort(carriage->bridge);
+			bridge_abort(carriage->bridge, ALERT_INTERNAL_ERROR);
 		} else {
 			connector_cancel(carriage->connector);
-			end_undelivered(carriage, "drain", NULL);
+			end_undelivered(carriage, "drain", NULL, ALERT_INTERNAL_ERROR);
 		}
 	}
 }

@@ -10,16 +10,17 @@
 #include <stddef.h>
 #include <uv.h>
 
-#include "config.h"
 #include "portseal/bridge.h"
 #include "portseal/handover.h"
 #include "portseal/linger.h"
+#include "portseal/refusal.h"
+#include "standing.h"
 
 struct carriages;
 
 struct carriages_config {
-	uv_loop_t *loop;                   /* borrowed, as everything here */
-	const struct relay_config *config;
+	uv_loop_t *loop; /* borrowed, as everything here */
+	struct standings *standings;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	/* Called as each one ends: the counts of the scoreboard are the worker's business. */
@@ -33,6 +34,9 @@ enum ps_err carriages_new(const struct carriages_config *config, struct carriage
 void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd);
 
 size_t carriages_count(const struct carriages *carriages);
+
+/* Cuts the one whose right is gone: the client reads the alert of the refusal, the log says its name. */
+void carriages_revoke(struct standing_member *member, enum refusal refusal, const char *detail);
 
 /* Cuts all of them: reason=drain. */
 void carriages_abort(struct carriages *carriages);

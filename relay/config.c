@@ -209,6 +209,26 @@ static const struct conf_key process_keys[] = {
 };
 #undef IN
 
+static enum ps_err parse_on_revoke(const char *text, void *field, struct ps_cause *cause)
+{
+	char quoted[TEXT_QUOTED_MAX];
+
+	if (strcmp(text, "close") != 0 && strcmp(text, "keep") != 0)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"close\" or \"keep\"", text_quoted(quoted, text));
+	*(enum on_revoke *)field = strcmp(text, "keep") == 0 ? ON_REVOKE_KEEP : ON_REVOKE_CLOSE;
+	return PS_OK;
+}
+
+static enum ps_err parse_reload(const char *text, void *field, struct ps_cause *cause)
+{
+	char quoted[TEXT_QUOTED_MAX];
+
+	if (strcmp(text, "signal") != 0 && strcmp(text, "auto") != 0)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"signal\" or \"auto\"", text_quoted(quoted, text));
+	*(enum reload_on *)field = strcmp(text, "auto") == 0 ? RELOAD_ON_CHANGE : RELOAD_ON_SIGNAL;
+	return PS_OK;
+}
+
 #define IN(field) offsetof(struct relay_config, field)
 static const struct conf_key relay_keys[] = {
 	{ .name = "listen",
@@ -232,6 +252,13 @@ static const struct conf_key relay_keys[] = {
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
 	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
 	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
+	{ .name = "on_revoke",
+	  .type = CONF_CUSTOM,
+	  .offset = IN(on_revoke),
+	  .parse = parse_on_revoke,
+	  .default_text = "close" },
+	{ .name = "reload", .type = CONF_CUSTOM, .offset = IN(reload), .parse = parse_reload, .default_text = "signal" },
+	{ .name = "status", .type = CONF_PATH, .offset = IN(status) },
 	END,
 };
 #undef IN

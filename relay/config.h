@@ -39,6 +39,13 @@ struct relay_listener {
 	unsigned line;
 };
 
+enum on_revoke {
+	ON_REVOKE_CLOSE, /* a living connection whose right is gone is closed */
+	ON_REVOKE_KEEP,  /* only new ones are refused */
+};
+
+enum reload_on { RELOAD_ON_SIGNAL, RELOAD_ON_CHANGE };
+
 struct relay_config {
 	struct conf *conf;
 	char path[1024];
@@ -69,6 +76,9 @@ struct relay_config {
 	struct {
 		uint64_t gatekeepers, workers; /* at least 1; one for each core unless the file says otherwise */
 	} processes;
+	enum on_revoke on_revoke;
+	enum reload_on reload;
+	const char *status; /* path of the status socket; NULL: none */
 };
 
 static inline struct relay_service *config_services(const struct relay_config *config)

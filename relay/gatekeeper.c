@@ -18,6 +18,7 @@
 #include "portseal/log.h"
 #include "portseal/net.h"
 #include "portseal/trust.h"
+#include "rejudge.h"
 #include "relay.h"
 #include "route.h"
 
@@ -39,6 +40,7 @@ struct gatekeeper {
 	struct admissions *admissions;
 	struct expiring_clients *expiring;
 	struct expiry_watch expiry; /* of the first gatekeeper only */
+	struct rejudge *rejudge;
 	uv_poll_t control;
 	uv_poll_t listeners[RELAY_SOCKETS_MAX];
 	uv_timer_t accept_pause;
@@ -67,7 +69,8 @@ static void on_pause_over(uv_timer_t *timer)
 static void pause_accepting(struct gatekeeper *gatekeeper)
 {
 	if (!gatekeeper->accept_paused)
-		log_event(LOG_WARN, "accept-paused", "no descriptors or memory left; trying again every %d ms", ACCEPT_PAUSE_MS);
+		log_event(LOG_WARN, "accept-paused", "no descriptors or memory left; trying again every %d ms",
+		          ACCEPT_PAUSE_MS);
 	gatekeeper->accept_paused = true;
 	for (size_t i = 0; i < gatekeeper->relay->n_sockets; i++)
 		uv_poll_stop(&gatekeeper->listeners[i]);
@@ -106,7 +109,8 @@ static void on_farewell(uv_timer_t *timer)
 		uv_stop(&gatekeeper->loop);
 }
 
-static void begin_drain(struct gatekeeper *gatekeeper)
+/* Accepts nothing more; those on their way in may finish. */
+static void retire(struct gatekeeper *gatekeeper)
 {
 	if (gatekeeper->draining)
 		return;
@@ -115,8 +119,15 @@ static void begin_drain(struct gatekeeper *gatekeeper)
 	for (size_t i = 0; i < gatekeeper->relay->n_sockets; i++)
 		uv_close((uv_handle_t *)&gatekeeper->listeners[i], NULL);
 	relay_close_sockets(gatekeeper->relay);
-	admissions_drain(gatekeeper->admissions);
+	rejudge_stop(gatekeeper->rejudge);
 	uv_timer_start(&gatekeeper->farewell, on_farewell, 0, 10);
+}
+
+/* The daemon ends: whoever has not even said hello is turned away. */
+static void begin_drain(struct gatekeeper *gatekeeper)
+{
+	retire(gatekeeper);
+	admissions_drain(gatekeeper->admissions);
 }
 
 static void on_control(uv_poll_t *poll, int status, int events)
@@ -136,6 +147,8 @@ static void on_control(uv_poll_t *poll, int status, int events)
 			close(fd);
 		if (type == ROLE_DRAIN)
 			begin_drain(gatekeeper);
+		if (type == ROLE_RETIRE)
+			retire(gatekeeper);
 		if ((type == ROLE_SLOT_DOWN || type == ROLE_SLOT_UP) && body_len == sizeof(slot)) {
 			memcpy(&slot, body, sizeof(slot));
 			handoff_set_down(&gatekeeper->handoff, slot, type == ROLE_SLOT_DOWN);
@@ -200,7 +213,10 @@ static enum ps_err open_doors(struct gatekeeper *gatekeeper)
 		return err;
 	admissions.linger = gatekeeper->linger;
 	admissions.expiring = gatekeeper->expiring;
-	return admissions_new(&admissions, &gatekeeper->admissions);
+	err = admissions_new(&admissions, &gatekeeper->admissions);
+	if (err != PS_OK)
+		return err;
+	return rejudge_new(&gatekeeper->loop, gatekeeper->env, config, gatekeeper->trust, &gatekeeper->rejudge);
 }
 
 static enum ps_err watch(struct gatekeeper *gatekeeper)
@@ -228,12 +244,14 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void end(struct gatekeeper *gatekeeper)
 {
 	admissions_free(gatekeeper->admissions);
+	rejudge_stop(gatekeeper->rejudge);
 	linger_free(gatekeeper->linger);
 	uv_walk(&gatekeeper->loop, close_handle, NULL);
 	uv_run(&gatekeeper->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&gatekeeper->loop);
 	expiry_watch_clear(&gatekeeper->expiry);
 	expiring_clients_free(gatekeeper->expiring);
+	rejudge_free(gatekeeper->rejudge);
 	handshake_setup_free(gatekeeper->setup);
 	route_protocols_clear(&gatekeeper->protocols);
 	trust_free(gatekeeper->trust);
@@ -267,6 +285,8 @@ int gatekeeper_run(const struct role_env *env)
 	}
 	gatekeeper->env = env;
 	gatekeeper->relay = env->daemon;
+	log_setup(gatekeeper->relay->config->log.level, gatekeeper->relay->config->log.format, STDERR_FILENO);
+	relay_keep_own_sockets(gatekeeper->relay);
 	forbid_core_dumps();
 	handoff_init(&gatekeeper->handoff, env);
 	uv_timer_init(&gatekeeper->loop, &gatekeeper->accept_pause);

@@ -45,8 +45,9 @@ enum refusal handoff_send(struct handoff *handoff, const struct handover *handov
 		if (err == PS_OK)
 			return REFUSAL_NONE;
 		if (err == PS_E_LIMIT) {
-			ps_cause_set(cause, err, answer == SCOREBOARD_FULL ? "limits.connections is reached"
-			                                                   : "limits.connections_per_client is reached");
+			ps_cause_set(cause, err,
+			             answer == SCOREBOARD_FULL ? "limits.connections is reached"
+			                                       : "limits.connections_per_client is reached");
 			return REFUSAL_TOO_MANY_CONNECTIONS;
 		}
 	}

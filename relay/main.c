@@ -8,6 +8,7 @@
 #include "explain.h"
 #include "portseal/args.h"
 #include "serve.h"
+#include "status.h"
 
 #define EXIT_USAGE 2
 
@@ -15,6 +16,7 @@ static const struct args_command commands[] = {
 	{ "check", "-c FILE", "judge the configuration and its files without starting", check_main },
 	{ "explain", "-c FILE --cert FILE [--service NAME]", "say whether a certificate may reach a service, and why",
 	  explain_main },
+	{ "status", "-c FILE", "ask a running relay for its generation, its last reload and its roles", status_main },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -23,7 +25,8 @@ static void print_help(const struct args_option *options)
 	printf("usage: portseal-relay -c FILE\n"
 	       "       portseal-relay COMMAND ...\n\n"
 	       "Accepts TLS 1.3 connections with client certificates and forwards what they carry to local\n"
-	       "applications. Runs in the foreground and logs to stderr. TERM and INT drain, a second one ends at once.\n\n");
+	       "applications. Runs in the foreground and logs to stderr. HUP\n"
+	       "reloads; TERM and INT drain, a second one ends at once.\n\n");
 	args_print_help(stdout, options);
 	printf("\n");
 	args_print_commands(stdout, "portseal-relay", commands);

@@ -1,35 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * relay -- what every role of a relay shares: the configuration in force and the listening sockets.
+ * relay -- one generation of a relay: the configuration and the listening sockets that serve it.
  *
- * Made by main before the first fork and never changed after it.
+ * Made by the supervisor's process, whole, before the gatekeepers of that generation are forked; never changed after.
+ * A generation takes over the sockets of the one before it where the address is the same, so that nobody is refused
+ * meanwhile.
  */
 #ifndef PORTSEAL_RELAY_RELAY_H
 #define PORTSEAL_RELAY_RELAY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "config.h"
 #include "portseal/net.h"
+#include "portseal/scoreboard.h"
 
 #define RELAY_SOCKETS_MAX 64
 
 struct relay_socket {
 	int fd;
-	int service;                     /* index, or CONFIG_NO_SERVICE */
-	char address[ADDRESS_TEXT_MAX];  /* for the log */
+	struct address listener;        /* as the configuration has it */
+	int service;                    /* index, or CONFIG_NO_SERVICE */
+	bool taken_over;                /* from the generation before, which still serves it until this one is in force */
+	char address[ADDRESS_TEXT_MAX]; /* where it really listens, for the log */
 };
 
 struct relay {
-	const struct relay_config *config;
+	struct relay_config *config;
+	struct scoreboard *board; /* borrowed, NULL until it is set */
 	struct relay_socket sockets[RELAY_SOCKETS_MAX];
 	size_t n_sockets;
 };
 
-/* Opens every listening socket of the configuration, or none. */
-enum ps_err relay_listen(struct relay *relay, struct ps_cause *cause) PS_MUST_CHECK;
+/* Loads the configuration and opens every listening socket that `before` (NULL at the start) does not have. */
+enum ps_err relay_new(const char *config_path, const struct relay *before, struct relay **relay, struct ps_cause *cause)
+	PS_MUST_CHECK;
 
-/* Closes this process's copies. */
+/* `next` is in force: closes the sockets that it did not take over, and frees the old one. */
+void relay_replace(struct relay *old, struct relay *next);
+
+/* Closes what it opened itself, and frees it. */
+void relay_free(struct relay *relay);
+
+/* In a role, right after its fork: closes every listening socket that is not of this generation (the supervisor had others
+ * open), or a door that was taken away would stay half open. */
+void relay_keep_own_sockets(const struct relay *relay);
+
+/* Closes this process's copies of all its sockets. */
 void relay_close_sockets(struct relay *relay);
 
 #endif

@@ -3,6 +3,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "gatekeeper.h"
@@ -16,6 +19,10 @@
 
 #define EXIT_UNFORESEEN 1
 #define EXIT_CONFIG 3
+#define FINGERPRINT_PRIME UINT64_C(0x100000001b3)
+
+/* The generation in force, for the end of the process: only the supervisor's process sees it change. */
+static struct relay *serving;
 
 void serve_print_version(void)
 {
@@ -66,13 +73,102 @@ static void warn(const struct relay_config *config)
 {
 	warn_of_descriptors(config);
 	if (handshake_library_is_old())
-		log_event(LOG_WARN, "old-library", "mbedTLS %s is older than 3.6.6: its known faults need session resumption, which "
-		          "Portseal never does; update it all the same", handshake_library_version());
+		log_event(LOG_WARN, "old-library",
+		          "mbedTLS %s is older than 3.6.6: its known faults need session resumption, which "
+		          "Portseal never does; update it all the same",
+		          handshake_library_version());
 	if (config->timeouts.message_ms != 0)
 		log_event(LOG_WARN, "no-effect", "timeouts.message has no effect yet: this version carries streams only");
 }
 
-static int run(struct relay *relay, struct scoreboard *board)
+static void set_limits(const struct relay *relay)
+{
+	const struct scoreboard_config limits = { .connections = relay->config->limits.connections,
+		                                      .connections_per_client = relay->config->limits.connections_per_client };
+
+	if (!scoreboard_set_limits(relay->board, &limits))
+		log_event(LOG_WARN, "no-effect",
+		          "limits.connections_per_client was off at the start: it takes effect at the next");
+}
+
+static enum ps_err on_prepare(void *daemon, void **next, struct ps_cause *cause)
+{
+	const struct relay *relay = daemon;
+	struct relay *prepared = NULL;
+	enum ps_err err = relay_new(relay->config->path, relay, &prepared, cause);
+
+	if (err != PS_OK)
+		return err;
+	set_limits(prepared); /* its gatekeepers are forked with them */
+	*next = prepared;
+	return PS_OK;
+}
+
+static void on_commit(void *old, void *next)
+{
+	struct relay *relay = next;
+
+	log_setup(relay->config->log.level, relay->config->log.format, STDERR_FILENO);
+	relay_replace(old, relay);
+	serving = relay;
+}
+
+static void on_abandon(void *next)
+{
+	set_limits(serving);
+	relay_free(next);
+}
+
+/* Of one file: whatever changes when it is written or replaced. */
+static uint64_t add_file(uint64_t sum, const char *path)
+{
+	struct stat file = { 0 };
+
+	if (path == NULL)
+		return sum;
+	if (stat(path, &file) != 0)
+		file.st_size = -1;
+	sum = (sum ^ (uint64_t)file.st_mtim.tv_sec) * FINGERPRINT_PRIME;
+	sum = (sum ^ (uint64_t)file.st_mtim.tv_nsec) * FINGERPRINT_PRIME;
+	sum = (sum ^ (uint64_t)file.st_ino) * FINGERPRINT_PRIME;
+	return (sum ^ (uint64_t)file.st_size) * FINGERPRINT_PRIME;
+}
+
+static uint64_t on_fingerprint(void *daemon)
+{
+	const struct relay_config *config = ((const struct relay *)daemon)->config;
+	uint64_t sum = FINGERPRINT_PRIME;
+
+	if (config->reload != RELOAD_ON_CHANGE)
+		return 0;
+	sum = add_file(sum, config->path);
+	sum = add_file(sum, config->tls.certificate);
+	sum = add_file(sum, config->tls.key);
+	sum = add_file(sum, config->tls.client_ca);
+	for (size_t i = 0; i < config->tls.crl.n; i++)
+		sum = add_file(sum, config->tls.crl.at[i]);
+	return sum == 0 ? 1 : sum;
+}
+
+static enum ps_err open_status(const char *path, int *fd, struct ps_cause *cause)
+{
+	struct address address = { .kind = ADDRESS_UNIX };
+	int fds[NET_LISTEN_MAX];
+	size_t n_fds = 0;
+	enum ps_err err;
+
+	if (path == NULL)
+		return PS_OK;
+	if (strlen(path) >= sizeof(address.path))
+		return ps_cause_set(cause, PS_E_CONFIG, "status: the path is longer than %zu bytes", sizeof(address.path) - 1);
+	memcpy(address.path, path, strlen(path));
+	err = net_listen(&address, fds, &n_fds, cause);
+	if (err == PS_OK)
+		*fd = fds[0];
+	return err;
+}
+
+static int run(struct relay *relay, int status_fd)
 {
 	const struct relay_config *config = relay->config;
 	struct supervisor_config supervisor = {
@@ -82,46 +178,54 @@ static int run(struct relay *relay, struct scoreboard *board)
 		.run_gatekeeper = gatekeeper_run,
 		.run_worker = worker_run,
 		.daemon = relay,
-		.board = board,
+		.board = relay->board,
 		.drain_ms = config->timeouts.drain_ms,
 		.drain_first = ROLE_GATEKEEPER,
 		.on_ready = on_ready,
 		.on_drain = on_drain,
+		.prepare = on_prepare,
+		.commit = on_commit,
+		.abandon = on_abandon,
+		.fingerprint = on_fingerprint,
+		.status_fd = status_fd,
 	};
 
+	serving = relay;
 	return supervisor_run(&supervisor);
 }
 
 int serve_main(const char *config_path)
 {
-	struct relay_config *config = NULL;
+	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
-	struct relay relay = { .n_sockets = 0 };
 	struct scoreboard_config limits;
 	struct ps_cause cause;
+	int status_fd = 0;
 	int exit_code = EXIT_CONFIG;
 
-	if (config_load(config_path, &config, &cause) != PS_OK)
+	if (relay_new(config_path, NULL, &relay, &cause) != PS_OK)
 		goto failed;
-	relay.config = config;
-	log_setup(config->log.level, config->log.format, 2);
-	if (relay_listen(&relay, &cause) != PS_OK)
+	log_setup(relay->config->log.level, relay->config->log.format, STDERR_FILENO);
+	if (open_status(relay->config->status, &status_fd, &cause) != PS_OK)
 		goto failed;
-	warn(config);
-	limits.connections = config->limits.connections;
-	limits.connections_per_client = config->limits.connections_per_client;
+	warn(relay->config);
+	limits.connections = relay->config->limits.connections;
+	limits.connections_per_client = relay->config->limits.connections_per_client;
 	if (scoreboard_new(&limits, &board) != PS_OK) {
 		ps_cause_set(&cause, PS_E_NOMEM, "out of memory");
 		exit_code = EXIT_UNFORESEEN;
 		goto failed;
 	}
-	exit_code = run(&relay, board);
+	relay->board = board;
+	exit_code = run(relay, status_fd);
+	relay = serving;
 	goto done;
 failed:
 	fprintf(stderr, "portseal-relay: %s\n", cause.text);
 done:
-	relay_close_sockets(&relay);
+	if (status_fd > 0)
+		close(status_fd);
+	relay_free(relay);
 	scoreboard_free(board);
-	config_free(config);
 	return exit_code;
 }

@@ -15,7 +15,7 @@ struct source {
 	size_t n_shaking;
 	size_t n_waiting; /* in line */
 	struct source_line line;
-	bool has_turn;                /* stands in sources.turns: somebody waits and the source's limit allows it */
+	bool has_turn; /* stands in sources.turns: somebody waits and the source's limit allows it */
 	LIST_ENTRY(source) bucket;
 	TAILQ_ENTRY(source) turn;
 };
@@ -25,7 +25,7 @@ struct sources {
 	size_t per_source;
 	size_t n_shaking;
 	size_t n_waiting;
-	uint64_t seed;                /* so that nobody can choose addresses that share a bucket */
+	uint64_t seed; /* so that nobody can choose addresses that share a bucket */
 	TAILQ_HEAD(, source) turns;
 	LIST_HEAD(, source) buckets[BUCKETS];
 };
@@ -80,8 +80,8 @@ static struct source *find(struct sources *sources, const struct net_source *key
 	struct source *source;
 
 	LIST_FOREACH(source, &sources->buckets[bucket], bucket)
-		if (memcmp(&source->key, key, sizeof(*key)) == 0)
-			return source;
+	if (memcmp(&source->key, key, sizeof(*key)) == 0)
+		return source;
 	source = calloc(1, sizeof(*source));
 	if (source == NULL)
 		return NULL;
@@ -148,8 +148,8 @@ struct sources_place *sources_last_of_longest(const struct sources *sources)
 
 	for (size_t i = 0; i < BUCKETS; i++)
 		LIST_FOREACH(source, &sources->buckets[i], bucket)
-			if (source->n_waiting > (longest == NULL ? 0 : longest->n_waiting))
-				longest = source;
+	if (source->n_waiting > (longest == NULL ? 0 : longest->n_waiting))
+		longest = source;
 	return longest == NULL ? NULL : TAILQ_LAST(&longest->line, source_line);
 }
 

@@ -22,7 +22,7 @@ struct source;
 
 /* Part of each connection that may stand in line; zeroed at first. */
 struct sources_place {
-	struct source *source;           /* NULL: it neither waits nor shakes hands */
+	struct source *source; /* NULL: it neither waits nor shakes hands */
 	bool shaking;
 	TAILQ_ENTRY(sources_place) line;
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -12,10 +13,14 @@
 #include "portseal/buf.h"
 #include "portseal/channel.h"
 #include "portseal/log.h"
+#include "portseal/net.h"
 #include "relay.h"
+#include "standing.h"
 
 #define TAKES_PER_TURN 32
 #define LOOK_MS 10
+#define TICK_MS 250
+#define DESCRIPTORS_KEPT (64 + LINGER_MAX) /* for what is no connection */
 #define EXIT_CUT 1
 
 struct worker {
@@ -24,7 +29,10 @@ struct worker {
 	uv_loop_t loop;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
+	struct standings *standings;
 	struct carriages *carriages;
+	size_t most;     /* connections that the descriptors allow */
+	uv_timer_t tick; /* asks for judgements, looks for what expired */
 	uv_poll_t control;
 	uv_poll_t slot;
 	uv_timer_t deadline; /* while draining: cuts what is left */
@@ -33,11 +41,28 @@ struct worker {
 	bool cut;
 };
 
+static void watch_slot(struct worker *worker);
+
 static void on_carriage_end(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN])
 {
 	struct worker *worker = owner;
 
 	scoreboard_leave(worker->env->board, worker->env->index, client_pin);
+	watch_slot(worker);
+}
+
+static void on_fall(void *owner, struct standing_member *member, enum refusal refusal, const char *detail)
+{
+	(void)owner;
+	carriages_revoke(member, refusal, detail);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+
+	standings_expire(worker->standings, (int64_t)time(NULL));
+	(void)!standings_ask(worker->standings, worker->env->slot);
 }
 
 /* True when there may be more. */
@@ -53,8 +78,10 @@ static bool take_one(struct worker *worker)
 	if (message.type == HANDOVER_CONNECTION) {
 		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);
 		carriages_begin(worker->carriages, &message.body.connection, message.fd);
+		ps_wipe(&message.body.connection.secrets, sizeof(message.body.connection.secrets));
+	} else if (message.type == HANDOVER_JUDGED) {
+		standings_answer(worker->standings, &message.body.judged);
 	}
-	ps_wipe(&message, sizeof(message));
 	return true;
 }
 
@@ -64,8 +91,21 @@ static void on_slot(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < TAKES_PER_TURN && take_one(worker); i++)
+	for (int i = 0; i < TAKES_PER_TURN && carriages_count(worker->carriages) < worker->most && take_one(worker); i++)
 		;
+	watch_slot(worker);
+}
+
+/* A socket that arrives when no descriptor is free is lost: what we cannot hold stays in the queue, where gatekeepers
+ * see that it is full. */
+static void watch_slot(struct worker *worker)
+{
+	if (worker->draining)
+		return;
+	if (carriages_count(worker->carriages) < worker->most)
+		uv_poll_start(&worker->slot, UV_READABLE, on_slot);
+	else
+		uv_poll_stop(&worker->slot);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -93,7 +133,7 @@ static void begin_drain(struct worker *worker, uint64_t ms)
 		return;
 	worker->draining = true;
 	/* The gatekeepers are gone already: what they handed over last is in the queue. */
-	while (take_one(worker))
+	while (carriages_count(worker->carriages) < worker->most && take_one(worker))
 		;
 	uv_poll_stop(&worker->slot);
 	uv_update_time(&worker->loop);
@@ -107,6 +147,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
 	uint8_t body[CHANNEL_MESSAGE_MAX];
 	uint32_t type;
 	uint64_t ms;
+	uint32_t generation;
 	size_t body_len;
 	enum ps_err err;
 	int fd;
@@ -119,6 +160,11 @@ static void on_control(uv_poll_t *poll, int status, int events)
 		if (type == ROLE_DRAIN && body_len == sizeof(ms)) {
 			memcpy(&ms, body, sizeof(ms));
 			begin_drain(worker, ms);
+		}
+		if (type == ROLE_GENERATION && body_len == sizeof(generation)) {
+			memcpy(&generation, body, sizeof(generation));
+			standings_set_generation(worker->standings, generation);
+			on_tick(&worker->tick);
 		}
 	}
 	if (err == PS_E_CLOSED) {
@@ -140,17 +186,23 @@ static bool start(struct worker *worker)
 {
 	struct carriages_config carriages = {
 		.loop = &worker->loop,
-		.config = worker->relay->config,
 		.on_end = on_carriage_end,
 		.owner = worker,
 	};
 
 	uv_timer_init(&worker->loop, &worker->deadline);
 	uv_timer_init(&worker->loop, &worker->look);
+	uv_timer_init(&worker->loop, &worker->tick);
+	worker->tick.data = worker;
+	worker->most = (size_t)((net_raise_nofile() - DESCRIPTORS_KEPT) / 2);
 	worker->deadline.data = worker;
 	worker->look.data = worker;
-	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK)
+	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK ||
+	    standings_new(on_fall, worker, &worker->standings) != PS_OK ||
+	    uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return false;
+	standings_set_generation(worker->standings, worker->env->generation);
+	carriages.standings = worker->standings;
 	carriages.linger = worker->linger;
 	carriages.scratch = worker->scratch;
 	return carriages_new(&carriages, &worker->carriages) == PS_OK &&
@@ -172,6 +224,7 @@ static void finish(struct worker *worker)
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&worker->loop);
 	carriages_free(worker->carriages);
+	standings_free(worker->standings);
 	bridge_scratch_free(worker->scratch);
 }
 
@@ -188,6 +241,7 @@ int worker_run(const struct role_env *env)
 	worker->env = env;
 	worker->relay = env->daemon;
 	relay_close_sockets(worker->relay);
+	relay_keep_own_sockets(worker->relay);
 	setrlimit(RLIMIT_CORE, &no_core); /* a dump would hold traffic keys and payload */
 	if (start(worker) && channel_send(env->control, ROLE_READY, NULL, 0, -1) == PS_OK) {
 		uv_run(&worker->loop, UV_RUN_DEFAULT);

@@ -267,7 +267,9 @@ void locals_take(struct locals *locals, struct handover_message *message)
 		}
 		break;
 	case HANDOVER_DIAL: /* ours to send */
-		log_event(LOG_ERROR, "answer-malformed", "a gatekeeper asked for a dial; it was dropped");
+	case HANDOVER_REJUDGE:
+	case HANDOVER_JUDGED: /* a relay's */
+		log_event(LOG_ERROR, "answer-malformed", "a gatekeeper sent what is no answer to a dial; it was dropped");
 		break;
 	}
 }
@@ -277,7 +279,7 @@ void locals_abort(struct locals *locals)
 	for (struct local *local = locals->first, *next; local != NULL; local = next) {
 		next = local->next;
 		if (local->state == LOCAL_BRIDGED)
-			bridge_abort(local->bridge);
+			bridge_abort(local->bridge, ALERT_INTERNAL_ERROR);
 		else
 			close_early(local, BRIDGE_ABORTED);
 	}

@@ -73,9 +73,10 @@ struct bridge_config {
  * callbacks, and on_end is not called. */
 enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridge) PS_MUST_CHECK;
 
-/* Ends it now: alert to the sealed side, reset to the plain side; on_end follows, from the loop, with BRIDGE_ABORTED
- * (or with what went wrong before). Harmless while it is ending; not after on_end. */
-void bridge_abort(struct bridge *bridge);
+/* Ends it now: `alert` to the sealed side (internal_error unless there is a better reason), reset to the plain side;
+ * on_end follows, from the loop, with BRIDGE_ABORTED (or with what went wrong before). Harmless while it is ending; not
+ * after on_end. */
+void bridge_abort(struct bridge *bridge, enum alert alert);
 
 /* What bridge_buffered says at most: both sides stalled, and a part of a record. */
 #define BRIDGE_BUFFERED_MAX ((size_t)160 * 1024)

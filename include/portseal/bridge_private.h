@@ -62,6 +62,7 @@ struct bridge {
 	struct tls_stream *stream;
 	struct bridge_scratch *scratch;
 	struct linger_set *linger;
+	enum alert last_words; /* what tells the peer when it fails */
 	uv_timer_t timer;
 	uint64_t idle_ms;
 	uint64_t last_ms;   /* uv_now when bytes moved last, or a side was lost */

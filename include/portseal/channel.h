@@ -12,7 +12,7 @@
 
 #include "portseal/err.h"
 
-#define CHANNEL_MESSAGE_MAX 4096
+#define CHANNEL_MESSAGE_MAX 20480 /* a hand-over with the longest chain a handshake message holds */
 
 /* Two connected ends, CLOEXEC and non-blocking. */
 enum ps_err channel_pair(int ends[static 2]) PS_MUST_CHECK;
@@ -24,7 +24,7 @@ enum ps_err channel_send(int end, uint32_t type, const void *body, size_t body_l
 /* Receives one message; *fd is the caller's, -1 when none came. PS_E_PROTO: too long, or more descriptors than one
  * (all closed). PS_E_LIMIT: the message is here, but its descriptor is lost, for this process has none left; *fd is -1.
  * PS_E_AGAIN, PS_E_CLOSED. */
-enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL_MESSAGE_MAX], size_t *body_len, int *fd)
-	PS_MUST_CHECK;
+enum ps_err channel_receive(int end, uint32_t *type, uint8_t body[static CHANNEL_MESSAGE_MAX], size_t *body_len,
+                            int *fd) PS_MUST_CHECK;
 
 #endif

@@ -26,10 +26,11 @@ enum client_hello_look {
 };
 
 struct client_hello {
-	size_t need;       /* bytes in all that are needed to look again */
+	size_t need; /* bytes in all that are needed to look again */
 	bool offers_tls13;
 	size_t server_name_len;
-	char server_name[CLIENT_HELLO_NAME_MAX + 1]; /* lower case; "" when absent; only letters, digits, "-", "_", "."; else "" */
+	char server_name[CLIENT_HELLO_NAME_MAX +
+	                 1]; /* lower case; "" when absent; only letters, digits, "-", "_", "."; else "" */
 	bool server_name_malformed;
 	size_t n_alpn; /* the first CLIENT_HELLO_ALPN_MAX */
 	struct {

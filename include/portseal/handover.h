@@ -3,6 +3,9 @@
  * handover -- what a gatekeeper passes to a worker with a socket whose handshake is done, and (sender) what a worker asks
  * a gatekeeper to dial. Travels over a slot's channel; both ends are the same executable.
  *
+ * A relay's worker knows no configuration: what it needs for a connection comes with it. It keeps the chain that the
+ * client presented, to have it judged again when another generation of gatekeepers is in force.
+ *
  * Never:  carries a certificate's private key. Whoever holds a struct handover wipes its secrets after use.
  */
 #ifndef PORTSEAL_HANDOVER_H
@@ -20,17 +23,34 @@ enum handover_type {
 	HANDOVER_CONNECTION = 100, /* gatekeeper to worker: struct handover and the socket */
 	HANDOVER_DIAL,             /* sender's worker to any gatekeeper: struct handover_dial */
 	HANDOVER_DIAL_FAILED,      /* sender's gatekeeper to the worker: struct handover_dial_failed */
+	HANDOVER_REJUDGE,          /* relay's worker to any gatekeeper: struct handover_rejudge */
+	HANDOVER_JUDGED,           /* the gatekeeper's answer: struct handover_judged */
+};
+
+#define HANDOVER_SERVICE_MAX 64
+#define HANDOVER_PRESENTED_MAX 16384
+
+/* The certificates a client presented, DER behind DER, leaf first. */
+struct handover_presented {
+	uint32_t len;
+	uint8_t der[HANDOVER_PRESENTED_MAX]; /* only `len` bytes travel */
 };
 
 struct handover {
-	uint64_t conn;               /* the connection's id in the log; sender: the id of the worker's request */
-	uint64_t started_ms;         /* CLOCK_MONOTONIC when it was accepted (or dialled) */
-	uint32_t service;            /* index in the configuration (relay: services, sender: tunnels) */
+	uint64_t conn;       /* the connection's id in the log; sender: the id of the worker's request */
+	uint64_t started_ms; /* CLOCK_MONOTONIC when it was accepted (or dialled) */
+	uint32_t service;    /* index in the configuration (relay: services, sender: tunnels) */
 	struct traffic_secrets secrets;
 	uint8_t client_pin[IDENTITY_PIN_LEN];
 	int64_t not_after;           /* of the peer's certificate */
 	char peer[ADDRESS_TEXT_MAX]; /* as text for the log */
 	char client[IDENTITY_LABEL_MAX];
+	/* Relay only: */
+	uint32_t generation; /* whose rules admitted it */
+	char service_name[HANDOVER_SERVICE_MAX];
+	struct address target;
+	uint64_t connect_ms, idle_ms;
+	struct handover_presented presented; /* last: its end does not travel */
 };
 
 struct handover_dial {
@@ -40,9 +60,25 @@ struct handover_dial {
 
 struct handover_dial_failed {
 	uint64_t conn;
-	uint32_t exit_code;          /* of the contract: 3 to 8 */
-	uint32_t refusal;            /* enum refusal, REFUSAL_NONE when it was not about identity */
+	uint32_t exit_code; /* of the contract: 3 to 8 */
+	uint32_t refusal;   /* enum refusal, REFUSAL_NONE when it was not about identity */
 	char text[PS_CAUSE_MAX];
+};
+
+/* May whoever presented this still reach that service? */
+struct handover_rejudge {
+	uint64_t id;         /* the worker's, comes back with the answer */
+	uint32_t generation; /* at least this one must answer */
+	char service_name[HANDOVER_SERVICE_MAX];
+	struct handover_presented presented; /* last, likewise */
+};
+
+struct handover_judged {
+	uint64_t id;
+	uint32_t generation; /* of the gatekeeper; older than asked for: ask again, it is about to end */
+	uint32_t refusal;    /* enum refusal */
+	int64_t not_after;   /* as far as the verdict holds; INT64_MAX: without end */
+	char detail[PS_CAUSE_MAX];
 };
 
 /* Sends over a slot's channel with the socket; wipes nothing of the caller's. */
@@ -58,11 +94,15 @@ struct handover_message {
 		struct handover connection;
 		struct handover_dial dial;
 		struct handover_dial_failed failed;
+		struct handover_rejudge rejudge;
+		struct handover_judged judged;
 	} body;
 };
 enum ps_err handover_receive(int slot, struct handover_message *message) PS_MUST_CHECK;
 
 enum ps_err handover_send_dial(int slot, const struct handover_dial *dial) PS_MUST_CHECK;
+enum ps_err handover_send_rejudge(int slot, const struct handover_rejudge *rejudge) PS_MUST_CHECK;
+enum ps_err handover_send_judged(int slot, const struct handover_judged *judged) PS_MUST_CHECK;
 enum ps_err handover_send_dial_failed(int slot, const struct handover_dial_failed *failed) PS_MUST_CHECK;
 
 #endif

@@ -30,6 +30,8 @@ struct scoreboard_config {
 
 /* Maps shared anonymous memory: create before the first fork. */
 enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreboard **board) PS_MUST_CHECK;
+/* For this process and those it forks from now on. A limit per client that was 0 at the start stays 0: false. */
+bool scoreboard_set_limits(struct scoreboard *board, const struct scoreboard_config *config);
 void scoreboard_free(struct scoreboard *board); /* this process's part */
 
 enum scoreboard_answer { SCOREBOARD_ADMITTED, SCOREBOARD_FULL, SCOREBOARD_CLIENT_FULL };

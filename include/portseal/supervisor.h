@@ -30,44 +30,60 @@ enum role_kind { ROLE_GATEKEEPER, ROLE_WORKER };
 /* What a role finds when it starts. Descriptors are close-on-exec and non-blocking, and stay the role's until it exits. */
 struct role_env {
 	enum role_kind kind;
-	unsigned index;       /* 0-based among its kind; a worker's slot */
-	int control;          /* channel to the supervisor: role_message types */
-	int slot;             /* worker: its end of its slot's channel; gatekeeper: -1 */
-	unsigned n_slots;     /* number of workers */
-	const int *slots;     /* gatekeeper: the far ends, one for each worker; worker: NULL */
+	unsigned index;           /* 0-based among its kind; a worker's slot */
+	int control;              /* channel to the supervisor: role_message types */
+	int slot;                 /* worker: its end of its slot's channel; gatekeeper: -1 */
+	unsigned n_slots;         /* number of workers */
+	const int *slots;         /* gatekeeper: the far ends, one for each worker; worker: NULL */
 	struct scoreboard *board; /* NULL when the daemon has none */
-	void *daemon;         /* supervisor_config.daemon */
+	uint32_t generation;      /* of the configuration it was started with; counts from 1 */
+	void *daemon;             /* that generation's: supervisor_config.daemon or what `prepare` made */
 };
 
 /* supervisor -> role and role -> supervisor, over `control`. */
 enum role_message {
-	ROLE_READY = 1,  /* role: serves from now on */
-	ROLE_FATAL,      /* role: cannot start for a reason an operator must mend; body: the line to print (text, no NUL) */
-	ROLE_DRAIN,      /* supervisor: take nothing new, finish what runs within body uint64_t ms, then cut the rest; exit 0,
+	ROLE_READY = 1, /* role: serves from now on */
+	ROLE_FATAL,     /* role: cannot start for a reason an operator must mend; body: the line to print (text, no NUL) */
+	ROLE_DRAIN, /* supervisor: take nothing new, finish what runs within body uint64_t ms, then cut the rest; exit 0,
 	                  * or 1 when something was cut */
+	ROLE_RETIRE, /* supervisor to gatekeepers: another generation is in force: accept nothing more, finish every connection
+	                  * that is on its way in, then exit 0 */
 	ROLE_SLOT_DOWN,  /* supervisor to gatekeepers: body uint32_t slot: its worker is gone, prefer others */
 	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves (again) */
+	ROLE_GENERATION, /* supervisor to workers: body uint32_t: this generation of gatekeepers is in force now */
 };
 
 struct supervisor_config {
-	const char *program;   /* "portseal-relay": process names become "portseal-relay: gatekeeper 0" where possible */
+	const char *program; /* "portseal-relay": process names become "portseal-relay: gatekeeper 0" where possible */
 	unsigned n_gatekeepers;
 	unsigned n_workers;
 	int (*run_gatekeeper)(const struct role_env *env); /* return value is the exit code */
 	int (*run_worker)(const struct role_env *env);
-	void *daemon;          /* handed to the roles */
-	struct scoreboard *board; /* borrowed, may be NULL */
-	uint64_t drain_ms;     /* after TERM: roles still alive this long (plus a grace of 3 s) later are killed */
-	enum role_kind drain_first; /* the kind that is drained while the other still serves it */
+	void *daemon;                   /* handed to the roles */
+	struct scoreboard *board;       /* borrowed, may be NULL */
+	uint64_t drain_ms;              /* after TERM: roles still alive this long (plus a grace of 3 s) later are killed */
+	enum role_kind drain_first;     /* the kind that is drained while the other still serves it */
 	void (*on_ready)(void *daemon); /* every role is ready for the first time: log what is served; may be NULL */
 	void (*on_drain)(void *daemon); /* draining begins: close listening sockets; may be NULL */
+
+	/* Reload. `prepare` builds the next generation aside and whole, or says why not; NULL: HUP only warns. Then its
+	 * gatekeepers are forked. When all of them are ready it is put in force: `commit` lets go of the old one, whose
+	 * gatekeepers finish their handshakes and end; workers live on. When one of them says ROLE_FATAL, dies, or is not
+	 * ready in time, the next generation ends and `abandon` lets go of it: nothing has changed. */
+	enum ps_err (*prepare)(void *daemon, void **next, struct ps_cause *cause);
+	void (*commit)(void *old, void *next);
+	void (*abandon)(void *next);
+	/* A number that changes when a file of the configuration does; asked once a second. NULL or 0: not watched. */
+	uint64_t (*fingerprint)(void *daemon);
+	int status_fd; /* listening unix socket: whoever connects reads one JSON object; 0: none */
 };
 
 /* Runs until TERM or INT and everything is drained. Logs role deaths, restarts, drain (event=role-died role=worker
  * index=0 signal=9 connections=12; event=draining; event=stopped).
  * Returns the exit code: 0 drained, 1 drain_timeout cut something or a second signal ended it at once, 3 a role said
  * ROLE_FATAL during the first start (its line is printed as "PROGRAM: LINE"). ROLE_FATAL at a restart is logged as an
- * error and tried again with back-off. HUP is logged as not supported until reload comes. */
+ * error and tried again with back-off. HUP reloads: event=reloaded generation=2, or event=reload-failed with the cause
+ * and the old generation in force; during a drain it is ignored. */
 int supervisor_run(const struct supervisor_config *config);
 
 #endif

@@ -133,7 +133,7 @@ static void watch_silence(struct bridge *bridge)
 /* The alert that tells the peer; what broke the protocol has been answered by the stream already. */
 static enum ps_err say_last_words(struct bridge *bridge)
 {
-	const enum ps_err err = tls_stream_fail(bridge->stream, ALERT_INTERNAL_ERROR, &bridge->sealed.pending);
+	const enum ps_err err = tls_stream_fail(bridge->stream, bridge->last_words, &bridge->sealed.pending);
 	bridge->report.sent_alert = tls_stream_sent_alert(bridge->stream);
 	return err;
 }
@@ -327,6 +327,7 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
 	made->stream = config->stream;
 	made->scratch = config->scratch;
 	made->linger = config->linger;
+	made->last_words = ALERT_INTERNAL_ERROR;
 	made->idle_ms = config->idle_ms;
 	made->last_ms = uv_now(config->loop);
 	made->report = (struct bridge_report){ .end = BRIDGE_DONE, .peer_alert = ALERT_NONE, .sent_alert = ALERT_NONE };
@@ -349,8 +350,9 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
 	return PS_OK;
 }
 
-void bridge_abort(struct bridge *bridge)
+void bridge_abort(struct bridge *bridge, enum alert alert)
 {
+	bridge->last_words = alert;
 	if (bridge->state == BRIDGE_RUNNING)
 		bridge_fail(bridge, BRIDGE_ABORTED);
 	if (bridge->state != BRIDGE_CLOSING)

@@ -275,3 +275,49 @@ void certificate_chain_free(mbedtls_x509_crt *chain)
 	mbedtls_x509_crt_free(chain);
 	free(chain);
 }
+
+enum ps_err certificate_chain_pack(const mbedtls_x509_crt *chain, uint8_t *out, size_t cap, size_t *len)
+{
+	size_t written = 0;
+
+	for (const mbedtls_x509_crt *at = chain; at != NULL && at->raw.p != NULL; at = at->next) {
+		if (at->raw.len > cap - written)
+			return PS_E_LIMIT;
+		memcpy(out + written, at->raw.p, at->raw.len);
+		written += at->raw.len;
+	}
+	*len = written;
+	return PS_OK;
+}
+
+/* Bytes of the DER element at the front, its tag and length included; 0: there is none. */
+static size_t der_len(const uint8_t *bytes, size_t len)
+{
+	unsigned char *at = (unsigned char *)(uintptr_t)bytes;
+	size_t content;
+
+	if (mbedtls_asn1_get_tag(&at, bytes + len, &content, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) != 0)
+		return 0;
+	return (size_t)(at - bytes) + content;
+}
+
+enum ps_err certificate_chain_unpack(const uint8_t *bytes, size_t len, mbedtls_x509_crt **chain)
+{
+	mbedtls_x509_crt *fresh = calloc(1, sizeof *fresh);
+	size_t at = 0;
+
+	if (fresh == NULL)
+		return PS_E_NOMEM;
+	mbedtls_x509_crt_init(fresh);
+	while (at < len) {
+		size_t one = der_len(bytes + at, len - at);
+
+		if (one == 0 || mbedtls_x509_crt_parse_der(fresh, bytes + at, one) != 0) {
+			certificate_chain_free(fresh);
+			return PS_E_PROTO;
+		}
+		at += one;
+	}
+	*chain = fresh;
+	return PS_OK;
+}

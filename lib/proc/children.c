@@ -46,14 +46,32 @@ static enum ps_err open_slots(struct children *children)
 	return PS_OK;
 }
 
-static void add(struct children *children, enum role_kind kind, unsigned n)
+/* A free place, or NULL. */
+static struct child *find_place(struct children *children)
 {
-	for (unsigned index = 0; index < n; index++)
-		children->at[children->n++] = (struct child){ .kind = kind, .index = index, .control = -1 };
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].standing == CHILD_VACANT)
+			return &children->at[i];
+	return children->n < CHILDREN_MAX ? &children->at[children->n++] : NULL;
+}
+
+static enum ps_err add(struct children *children, const struct child *pattern, unsigned n)
+{
+	for (unsigned index = 0; index < n; index++) {
+		struct child *place = find_place(children);
+
+		if (place == NULL)
+			return PS_E_LIMIT;
+		*place = *pattern;
+		place->index = index;
+		place->control = -1;
+	}
+	return PS_OK;
 }
 
 enum ps_err children_open(struct children *children, const struct supervisor_config *config, int signals)
 {
+	struct child pattern = { .standing = CHILD_IN_FORCE, .generation = 1, .daemon = config->daemon };
 	enum ps_err err;
 
 	assert(config->n_workers <= SUPERVISOR_WORKERS_MAX && config->n_gatekeepers <= CHILDREN_MAX - config->n_workers);
@@ -68,9 +86,10 @@ enum ps_err children_open(struct children *children, const struct supervisor_con
 		errno = saved;
 		return err;
 	}
-	add(children, ROLE_WORKER, config->n_workers);
-	add(children, ROLE_GATEKEEPER, config->n_gatekeepers);
-	return PS_OK;
+	pattern.kind = ROLE_WORKER;
+	err = add(children, &pattern, config->n_workers);
+	pattern.kind = ROLE_GATEKEEPER;
+	return err == PS_OK ? add(children, &pattern, config->n_gatekeepers) : err;
 }
 
 static void close_open(int fd)
@@ -126,7 +145,8 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 		.n_slots = config->n_workers,
 		.slots = self->kind == ROLE_GATEKEEPER ? children->far : NULL,
 		.board = config->board,
-		.daemon = config->daemon,
+		.generation = self->generation,
+		.daemon = self->daemon,
 	};
 	char name[PROCESS_NAME_MAX];
 
@@ -137,25 +157,25 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 	exit(self->kind == ROLE_WORKER ? config->run_worker(&env) : config->run_gatekeeper(&env));
 }
 
-static void tell_slot(const struct child *gatekeeper, enum role_message type, uint32_t slot)
+static void tell(const struct child *child, enum role_message type, uint32_t number)
 {
 	/* A gatekeeper that does not read its control channel is not told: what it sends to the slot waits in its queue. */
-	if (channel_send(gatekeeper->control, type, &slot, sizeof(slot), -1) != PS_OK)
-		log_event(LOG_DEBUG, "control-full", "gatekeeper %u", gatekeeper->index);
+	if (channel_send(child->control, type, &number, sizeof(number), -1) != PS_OK)
+		log_event(LOG_DEBUG, "control-full", "%s %u", children_kind_name(child->kind), child->index);
 }
 
-void children_tell_gatekeepers(const struct children *children, enum role_message type, uint32_t slot)
+void children_tell(const struct children *children, enum role_kind kind, enum role_message type, uint32_t number)
 {
 	for (unsigned i = 0; i < children->n; i++)
-		if (children->at[i].kind == ROLE_GATEKEEPER && children->at[i].pid > 0)
-			tell_slot(&children->at[i], type, slot);
+		if (children->at[i].kind == kind && children->at[i].pid > 0)
+			tell(&children->at[i], type, number);
 }
 
 static void tell_of_slots(const struct children *children, const struct child *gatekeeper)
 {
 	for (unsigned i = 0; i < children->n; i++)
 		if (children->at[i].kind == ROLE_WORKER && children->at[i].pid == 0)
-			tell_slot(gatekeeper, ROLE_SLOT_DOWN, children->at[i].index);
+			tell(gatekeeper, ROLE_SLOT_DOWN, children->at[i].index);
 }
 
 static void back_off(struct child *child)
@@ -199,10 +219,16 @@ static void start(struct children *children, struct child *child)
 		tell_of_slots(children, child);
 }
 
+/* Does not run, but should. */
+static bool is_due(const struct child *child)
+{
+	return child->pid == 0 && (child->standing == CHILD_IN_FORCE || child->standing == CHILD_TRIAL);
+}
+
 void children_start_due(struct children *children)
 {
 	for (unsigned i = 0; i < children->n; i++)
-		if (children->at[i].pid == 0 && children->at[i].restart_ms <= children_now_ms())
+		if (is_due(&children->at[i]) && children->at[i].restart_ms <= children_now_ms())
 			start(children, &children->at[i]);
 }
 
@@ -211,7 +237,7 @@ uint64_t children_next_start_ms(const struct children *children)
 	uint64_t next_ms = UINT64_MAX;
 
 	for (unsigned i = 0; i < children->n; i++)
-		if (children->at[i].pid == 0 && children->at[i].restart_ms < next_ms)
+		if (is_due(&children->at[i]) && children->at[i].restart_ms < next_ms)
 			next_ms = children->at[i].restart_ms;
 	return next_ms;
 }
@@ -235,7 +261,76 @@ bool children_any_alive(const struct children *children, enum role_kind kind)
 bool children_all_ready(const struct children *children)
 {
 	for (unsigned i = 0; i < children->n; i++)
-		if (!children->at[i].ready)
+		if (children->at[i].standing == CHILD_IN_FORCE && !children->at[i].ready)
+			return false;
+	return true;
+}
+
+enum ps_err children_add_trial(struct children *children, uint32_t generation, void *daemon)
+{
+	struct child pattern = {
+		.standing = CHILD_TRIAL, .kind = ROLE_GATEKEEPER, .generation = generation, .daemon = daemon
+	};
+	enum ps_err err = add(children, &pattern, children->config->n_gatekeepers);
+
+	if (err != PS_OK)
+		children_drop_trial(children);
+	return err;
+}
+
+void children_drop_trial(struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++) {
+		struct child *child = &children->at[i];
+
+		if (child->standing != CHILD_TRIAL)
+			continue;
+		child->standing = child->pid > 0 ? CHILD_RETIRING : CHILD_VACANT;
+		child->told_to_drain = true;
+		if (child->pid > 0)
+			kill(child->pid, SIGKILL);
+	}
+}
+
+void children_drain(struct child *child, uint64_t ms)
+{
+	child->told_to_drain = true;
+	if (channel_send(child->control, ROLE_DRAIN, &ms, sizeof(ms), -1) != PS_OK)
+		kill(child->pid, SIGKILL);
+}
+
+static void retire(struct child *child)
+{
+	child->standing = CHILD_RETIRING;
+	child->told_to_drain = true;
+	if (channel_send(child->control, ROLE_RETIRE, NULL, 0, -1) != PS_OK)
+		kill(child->pid, SIGKILL);
+}
+
+void children_promote_trial(struct children *children, void *daemon)
+{
+	for (unsigned i = 0; i < children->n; i++) {
+		struct child *child = &children->at[i];
+
+		if (child->standing == CHILD_TRIAL) {
+			child->standing = CHILD_IN_FORCE;
+		} else if (child->standing == CHILD_IN_FORCE && child->kind == ROLE_WORKER) {
+			/* It lives on; only its replacement, should it die, starts with the new one. */
+			child->generation++;
+			child->daemon = daemon;
+		} else if (child->standing == CHILD_IN_FORCE) {
+			if (child->pid > 0)
+				retire(child);
+			else
+				child->standing = CHILD_VACANT;
+		}
+	}
+}
+
+bool children_trial_ready(const struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].standing == CHILD_TRIAL && !children->at[i].ready)
 			return false;
 	return true;
 }
@@ -250,7 +345,10 @@ uint64_t children_bury(struct children *children, struct child *child)
 	child->ready = false;
 	if (child->kind == ROLE_WORKER && children->config->board != NULL)
 		lost = scoreboard_clear_slot(children->config->board, child->index);
-	back_off(child);
+	if (child->standing == CHILD_RETIRING)
+		child->standing = CHILD_VACANT;
+	else
+		back_off(child);
 	return lost;
 }
 

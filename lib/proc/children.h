@@ -15,14 +15,25 @@
 
 #include "portseal/supervisor.h"
 
-#define CHILDREN_MAX (2 * SUPERVISOR_WORKERS_MAX)
+/* Workers, and gatekeepers of the generation in force, of one on trial and of several that retire. */
+#define CHILDREN_MAX (6 * SUPERVISOR_WORKERS_MAX)
+
+enum child_standing {
+	CHILD_VACANT, /* the place is free */
+	CHILD_TRIAL,  /* of a generation that is not in force yet */
+	CHILD_IN_FORCE,
+	CHILD_RETIRING, /* of a generation that is no longer in force: finishes what it has, is not forked again */
+};
 
 struct child {
+	enum child_standing standing;
 	enum role_kind kind;
 	unsigned index;
-	pid_t pid;   /* 0: not running */
-	int control; /* -1: not running, or the role closed it */
-	bool ready;  /* runs and said so */
+	uint32_t generation;
+	void *daemon; /* its generation's */
+	pid_t pid;    /* 0: not running */
+	int control;  /* -1: not running, or the role closed it */
+	bool ready;   /* runs and said so */
 	bool told_to_drain;
 	uint64_t forked_ms;
 	uint64_t restart_ms; /* when to fork it again, while pid is 0 */
@@ -41,6 +52,14 @@ struct children {
 uint64_t children_now_ms(void);
 const char *children_kind_name(enum role_kind kind);
 
+/* Adds gatekeepers of another generation, on trial. PS_E_LIMIT: too many of earlier ones still retire. */
+enum ps_err children_add_trial(struct children *children, uint32_t generation, void *daemon) PS_MUST_CHECK;
+/* Ends those on trial at once and frees their places when they are buried. */
+void children_drop_trial(struct children *children);
+/* Those on trial are in force, the gatekeepers that were are told to retire. */
+void children_promote_trial(struct children *children, void *daemon);
+bool children_trial_ready(const struct children *children);
+
 /* Opens the slots and lists the roles; none runs yet. `children` borrows the configuration. */
 enum ps_err children_open(struct children *children, const struct supervisor_config *config, int signals) PS_MUST_CHECK;
 void children_close(struct children *children);
@@ -53,11 +72,14 @@ uint64_t children_next_start_ms(const struct children *children);
 struct child *children_find(struct children *children, pid_t pid);
 bool children_any_alive(const struct children *children, enum role_kind kind);
 bool children_all_ready(const struct children *children);
-void children_tell_gatekeepers(const struct children *children, enum role_message type, uint32_t slot);
+void children_tell(const struct children *children, enum role_kind kind, enum role_message type, uint32_t number);
 
 /* The process is gone: lets go of its channel and of what the scoreboard says of it, and sets when it is forked again.
  * Returns how many connections went with it. */
 uint64_t children_bury(struct children *children, struct child *child);
+
+/* Tells one that runs to drain within `ms`. */
+void children_drain(struct child *child, uint64_t ms);
 
 /* Kills every one that runs, without waiting. */
 void children_kill_all(const struct children *children);

@@ -2,6 +2,7 @@
 #include "portseal/handover.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,9 +12,22 @@
 _Static_assert(sizeof(struct handover) <= CHANNEL_MESSAGE_MAX, "a hand-over fits one message");
 _Static_assert(sizeof(struct handover_dial_failed) <= CHANNEL_MESSAGE_MAX, "a failure fits one message");
 
+/* What travels of a message that ends in a chain: all but the unused end of that. */
+#define TRAVELS(type, len) (offsetof(type, presented.der) + (len))
+
 enum ps_err handover_send(int slot, const struct handover *handover, int fd)
 {
-	return channel_send(slot, HANDOVER_CONNECTION, handover, sizeof(*handover), fd);
+	return channel_send(slot, HANDOVER_CONNECTION, handover, TRAVELS(struct handover, handover->presented.len), fd);
+}
+
+enum ps_err handover_send_rejudge(int slot, const struct handover_rejudge *rejudge)
+{
+	return channel_send(slot, HANDOVER_REJUDGE, rejudge, TRAVELS(struct handover_rejudge, rejudge->presented.len), -1);
+}
+
+enum ps_err handover_send_judged(int slot, const struct handover_judged *judged)
+{
+	return channel_send(slot, HANDOVER_JUDGED, judged, sizeof(*judged), -1);
 }
 
 enum ps_err handover_send_dial(int slot, const struct handover_dial *dial)
@@ -31,15 +45,51 @@ static bool is_terminated(const char *storage, size_t cap)
 	return memchr(storage, '\0', cap) != NULL;
 }
 
+/* Copies a message of `fixed` bytes and a chain behind them whose length stands at its end. */
+static bool copy_with_chain(void *message, size_t fixed, const uint8_t *body, size_t body_len)
+{
+	uint32_t len;
+
+	if (body_len < fixed || body_len - fixed > HANDOVER_PRESENTED_MAX)
+		return false;
+	memcpy(&len, body + fixed - sizeof(len), sizeof(len));
+	if (len != body_len - fixed)
+		return false;
+	memcpy(message, body, body_len);
+	return true;
+}
+
+_Static_assert(offsetof(struct handover_presented, der) == sizeof(uint32_t),
+               "the length stands right before the chain");
+
 static bool take_connection(struct handover_message *message, const uint8_t *body, size_t body_len)
 {
 	struct handover *handover = &message->body.connection;
 
-	if (body_len != sizeof(*handover))
+	return copy_with_chain(handover, TRAVELS(struct handover, 0), body, body_len) &&
+	       suite_find(handover->secrets.suite) != NULL && is_terminated(handover->peer, sizeof(handover->peer)) &&
+	       is_terminated(handover->client, sizeof(handover->client)) &&
+	       is_terminated(handover->service_name, sizeof(handover->service_name)) &&
+	       is_terminated(handover->target.host, sizeof(handover->target.host)) &&
+	       is_terminated(handover->target.path, sizeof(handover->target.path));
+}
+
+static bool take_rejudge(struct handover_message *message, const uint8_t *body, size_t body_len)
+{
+	struct handover_rejudge *rejudge = &message->body.rejudge;
+
+	return message->fd < 0 && copy_with_chain(rejudge, TRAVELS(struct handover_rejudge, 0), body, body_len) &&
+	       is_terminated(rejudge->service_name, sizeof(rejudge->service_name));
+}
+
+static bool take_judged(struct handover_message *message, const uint8_t *body, size_t body_len)
+{
+	struct handover_judged *judged = &message->body.judged;
+
+	if (body_len != sizeof(*judged) || message->fd >= 0)
 		return false;
-	memcpy(handover, body, sizeof(*handover));
-	return suite_find(handover->secrets.suite) != NULL && is_terminated(handover->peer, sizeof(handover->peer)) &&
-	       is_terminated(handover->client, sizeof(handover->client));
+	memcpy(judged, body, sizeof(*judged));
+	return judged->refusal < REFUSAL_COUNT && is_terminated(judged->detail, sizeof(judged->detail));
 }
 
 static bool take_dial(struct handover_message *message, const uint8_t *body, size_t body_len)
@@ -72,6 +122,12 @@ static bool take(struct handover_message *message, uint32_t type, const uint8_t 
 	case HANDOVER_DIAL_FAILED:
 		message->type = HANDOVER_DIAL_FAILED;
 		return take_dial_failed(message, body, body_len);
+	case HANDOVER_REJUDGE:
+		message->type = HANDOVER_REJUDGE;
+		return take_rejudge(message, body, body_len);
+	case HANDOVER_JUDGED:
+		message->type = HANDOVER_JUDGED;
+		return take_judged(message, body, body_len);
 	default:
 		return false;
 	}

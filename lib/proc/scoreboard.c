@@ -72,6 +72,12 @@ enum ps_err scoreboard_new(const struct scoreboard_config *config, struct scoreb
 	return PS_OK;
 }
 
+bool scoreboard_set_limits(struct scoreboard *board, const struct scoreboard_config *config)
+{
+	board->config = *config;
+	return board->n_buckets > 0 || config->connections_per_client == 0;
+}
+
 void scoreboard_free(struct scoreboard *board)
 {
 	if (board == NULL)
@@ -153,8 +159,9 @@ static bool admit_client(struct scoreboard *board, const uint8_t client[static S
 
 	lock(board);
 	cell = find_cell(board, client);
-	admitted = cell != NULL && cell->queued + cell->live_total < board->config.connections_per_client;
-	if (admitted)
+	admitted = board->config.connections_per_client == 0 ||
+	           (cell != NULL && cell->queued + cell->live_total < board->config.connections_per_client);
+	if (admitted && cell != NULL)
 		cell->queued++;
 	unlock(board);
 	return admitted;

@@ -14,9 +14,12 @@
 #include "children.h"
 #include "portseal/channel.h"
 #include "portseal/log.h"
+#include "reload.h"
+#include "status.h"
 
 #define KILL_GRACE_MS 3000
 #define LONGEST_TURN_MS 60000
+#define OWN_POLLED 2 /* signals and status */
 #define EXIT_CUT 1
 #define EXIT_CONFIG 3
 
@@ -33,6 +36,7 @@ struct supervisor {
 	enum phase phase;
 	int signals;
 	struct children children;
+	struct reload reload;
 	uint64_t drain_end_ms;
 	uint64_t kill_ms; /* when draining: the end of all patience */
 	int exit_code;
@@ -57,7 +61,9 @@ static void on_ready(struct supervisor *supervisor, struct child *child)
 	child->ready = child->pid > 0;
 	/* Also when it starts for the first time: an earlier attempt may have died while gatekeepers were there. */
 	if (child->kind == ROLE_WORKER)
-		children_tell_gatekeepers(&supervisor->children, ROLE_SLOT_UP, child->index);
+		children_tell(&supervisor->children, ROLE_GATEKEEPER, ROLE_SLOT_UP, child->index);
+	if (child->standing != CHILD_IN_FORCE)
+		return;
 	if (supervisor->phase != PHASE_STARTING) {
 		log_event(LOG_INFO, "role-restarted", "%s %u", children_kind_name(child->kind), child->index);
 		return;
@@ -71,6 +77,13 @@ static void on_ready(struct supervisor *supervisor, struct child *child)
 
 static void on_fatal(struct supervisor *supervisor, const struct child *child, const uint8_t *body, size_t body_len)
 {
+	struct ps_cause cause;
+
+	if (child->standing == CHILD_TRIAL) {
+		ps_cause_set(&cause, PS_E_CONFIG, "%.*s", (int)body_len, (const char *)body);
+		reload_fail(&supervisor->reload, cause.text);
+		return;
+	}
 	if (supervisor->phase == PHASE_STARTING) {
 		fprintf(stderr, "%s: %.*s\n", supervisor->config->program, (int)body_len, (const char *)body);
 		stop_at_once(supervisor, EXIT_CONFIG);
@@ -127,13 +140,16 @@ static void log_death(const struct supervisor *supervisor, const struct child *c
 static void on_death(struct supervisor *supervisor, struct child *child, int status)
 {
 	bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	bool counts = child->standing == CHILD_IN_FORCE;
 	uint64_t lost;
 
 	child->pid = 0;
 	if (child->control >= 0)
 		on_control(supervisor, child);
+	if (child->standing == CHILD_TRIAL)
+		reload_fail(&supervisor->reload, "one of its gatekeepers died before it was ready");
 	lost = children_bury(&supervisor->children, child);
-	if (supervisor->phase == PHASE_OVER)
+	if (supervisor->phase == PHASE_OVER || (!counts && child->told_to_drain))
 		return;
 	if (is_draining(supervisor) && !(child->told_to_drain && is_clean))
 		supervisor->exit_code = EXIT_CUT;
@@ -142,7 +158,7 @@ static void on_death(struct supervisor *supervisor, struct child *child, int sta
 		return;
 	log_death(supervisor, child, status, lost);
 	if (child->kind == ROLE_WORKER)
-		children_tell_gatekeepers(&supervisor->children, ROLE_SLOT_DOWN, child->index);
+		children_tell(&supervisor->children, ROLE_GATEKEEPER, ROLE_SLOT_DOWN, child->index);
 }
 
 static void bury_the_dead(struct supervisor *supervisor)
@@ -171,11 +187,8 @@ static void drain_kind(struct supervisor *supervisor, enum role_kind kind)
 	for (unsigned i = 0; i < supervisor->children.n; i++) {
 		struct child *child = &supervisor->children.at[i];
 
-		if (child->kind != kind || child->pid == 0)
-			continue;
-		child->told_to_drain = true;
-		if (channel_send(child->control, ROLE_DRAIN, &left_ms, sizeof(left_ms), -1) != PS_OK)
-			kill(child->pid, SIGKILL);
+		if (child->kind == kind && child->pid != 0)
+			children_drain(child, left_ms);
 	}
 }
 
@@ -185,8 +198,9 @@ static void begin_drain(struct supervisor *supervisor)
 	supervisor->drain_end_ms = children_now_ms() + supervisor->config->drain_ms;
 	supervisor->kill_ms = supervisor->drain_end_ms + KILL_GRACE_MS;
 	supervisor->phase = PHASE_DRAIN_FIRST;
+	reload_stop(&supervisor->reload);
 	if (supervisor->config->on_drain != NULL)
-		supervisor->config->on_drain(supervisor->config->daemon);
+		supervisor->config->on_drain(supervisor->reload.daemon);
 	drain_kind(supervisor, supervisor->config->drain_first);
 }
 
@@ -223,8 +237,8 @@ static void on_signal(struct supervisor *supervisor)
 		bury_the_dead(supervisor); /* SIGCHLD, and before any other: who is dead already did not die of a drain */
 		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 			on_stop(supervisor);
-		else if (info.ssi_signo == SIGHUP && !is_draining(supervisor))
-			log_event(LOG_WARN, "reload-ignored", "this version reads its configuration only at start");
+		else if (info.ssi_signo == SIGHUP && supervisor->phase == PHASE_SERVING)
+			reload_begin(&supervisor->reload);
 	}
 }
 
@@ -232,7 +246,10 @@ static int turn_timeout(const struct supervisor *supervisor)
 {
 	uint64_t now = children_now_ms();
 	uint64_t until = is_draining(supervisor) ? supervisor->kill_ms : children_next_start_ms(&supervisor->children);
+	uint64_t reload_ms = supervisor->phase == PHASE_SERVING ? reload_next_ms(&supervisor->reload) : UINT64_MAX;
 
+	if (reload_ms < until)
+		until = reload_ms;
 	if (until == UINT64_MAX)
 		return -1;
 	return until <= now ? 0 : (int)(until - now < LONGEST_TURN_MS ? until - now : LONGEST_TURN_MS);
@@ -240,25 +257,32 @@ static int turn_timeout(const struct supervisor *supervisor)
 
 static void turn(struct supervisor *supervisor)
 {
-	struct pollfd polled[1 + CHILDREN_MAX];
+	struct pollfd polled[OWN_POLLED + CHILDREN_MAX];
 	struct children *children = &supervisor->children;
+	unsigned n = children->n;
 
 	polled[0] = (struct pollfd){ supervisor->signals, POLLIN, 0 };
-	for (unsigned i = 0; i < children->n; i++)
-		polled[1 + i] = (struct pollfd){ children->at[i].control, POLLIN, 0 };
-	if (poll(polled, 1 + children->n, turn_timeout(supervisor)) < 0 && errno != EINTR)
+	polled[1] = (struct pollfd){ supervisor->config->status_fd > 0 ? supervisor->config->status_fd : -1, POLLIN, 0 };
+	for (unsigned i = 0; i < n; i++)
+		polled[OWN_POLLED + i] = (struct pollfd){ children->at[i].control, POLLIN, 0 };
+	if (poll(polled, OWN_POLLED + n, turn_timeout(supervisor)) < 0 && errno != EINTR)
 		return;
-	for (unsigned i = 0; i < children->n && supervisor->phase != PHASE_OVER; i++)
-		if (polled[1 + i].revents != 0)
+	for (unsigned i = 0; i < n && supervisor->phase != PHASE_OVER; i++)
+		if (polled[OWN_POLLED + i].revents != 0)
 			on_control(supervisor, &children->at[i]);
+	if ((polled[1].revents & POLLIN) != 0)
+		status_answer(supervisor->config, &supervisor->reload, is_draining(supervisor));
 	if (supervisor->phase != PHASE_OVER)
 		on_signal(supervisor);
 	if (supervisor->phase == PHASE_OVER)
 		return;
-	if (is_draining(supervisor))
+	if (is_draining(supervisor)) {
 		go_on_draining(supervisor);
-	else
-		children_start_due(children);
+		return;
+	}
+	if (supervisor->phase == PHASE_SERVING)
+		reload_go_on(&supervisor->reload);
+	children_start_due(children);
 }
 
 static int open_signals(void)
@@ -286,6 +310,7 @@ int supervisor_run(const struct supervisor_config *config)
 		fprintf(stderr, "%s: cannot start: %s\n", config->program, strerror(errno));
 		return EXIT_CUT;
 	}
+	reload_init(&supervisor.reload, config, &supervisor.children);
 	children_start_due(&supervisor.children);
 	while (supervisor.phase != PHASE_OVER)
 		turn(&supervisor);

@@ -244,7 +244,7 @@ static void test_both_stalled_hold_no_more_than_promised(void **state)
 	rig_peer_send(&rig, noise, TOO_MUCH);
 	rig_settle(&rig); /* each turn checks BRIDGE_BUFFERED_MAX */
 	assert_int_not_equal(bridge_buffered(rig.bridge), 0);
-	bridge_abort(rig.bridge);
+	bridge_abort(rig.bridge, ALERT_INTERNAL_ERROR);
 	rig_until(&rig, rig.ended);
 	assert_int_equal(rig.report.end, BRIDGE_ABORTED);
 	rig_stop(&rig);

@@ -323,9 +323,9 @@ static void test_an_abort_tells_both(void **state)
 	struct bridge_rig rig;
 	rig_start(&rig, RIG_TCP, 0);
 	rig_turn(&rig);
-	bridge_abort(rig.bridge);
+	bridge_abort(rig.bridge, ALERT_INTERNAL_ERROR);
 	assert_false(rig.ended); /* on_end comes from the loop */
-	bridge_abort(rig.bridge);
+	bridge_abort(rig.bridge, ALERT_INTERNAL_ERROR);
 	rig_assert_app_reset(&rig);
 	rig_assert_peer_alerted(&rig, ALERT_INTERNAL_ERROR);
 	assert_ended(&rig, BRIDGE_ABORTED, ALERT_INTERNAL_ERROR);
@@ -336,7 +336,7 @@ static void test_an_abort_right_after_the_start_is_harmless(void **state)
 	(void)state;
 	struct bridge_rig rig;
 	rig_start(&rig, RIG_UNIX, 0);
-	bridge_abort(rig.bridge);
+	bridge_abort(rig.bridge, ALERT_INTERNAL_ERROR);
 	rig_assert_peer_alerted(&rig, ALERT_INTERNAL_ERROR);
 	assert_ended(&rig, BRIDGE_ABORTED, ALERT_INTERNAL_ERROR);
 }

@@ -101,7 +101,7 @@ static void test_a_connection_arrives_whole_with_its_socket(void **state)
 	assert_int_equal(handover_send(fixture.far, &fixture.connection, line[0]), PS_OK);
 	assert_int_equal(receive(), PS_OK);
 	assert_int_equal(fixture.got.type, HANDOVER_CONNECTION);
-	assert_memory_equal(&fixture.got.body.connection, &fixture.connection, sizeof(fixture.connection));
+	assert_memory_equal(&fixture.got.body.connection, &fixture.connection, offsetof(struct handover, presented.der));
 	assert_int_not_equal(fixture.got.fd, line[0]);
 	assert_int_equal(fstat(line[0], &sent), 0);
 	assert_int_equal(fstat(fixture.got.fd, &arrived), 0);
@@ -186,7 +186,7 @@ static void refuse_wrong_lengths(uint32_t type, const void *body, size_t body_le
 static void test_a_connection_of_any_other_length_is_dropped(void **state)
 {
 	(void)state;
-	refuse_wrong_lengths(HANDOVER_CONNECTION, &fixture.connection, sizeof(fixture.connection), STDIN_FILENO);
+	refuse_wrong_lengths(HANDOVER_CONNECTION, &fixture.connection, offsetof(struct handover, presented.der), STDIN_FILENO);
 }
 
 static void test_a_request_to_dial_of_any_other_length_is_dropped(void **state)
@@ -308,11 +308,11 @@ static void test_every_refusal_that_exists_may_be_told(void **state)
 
 static void test_an_unknown_type_is_dropped_with_its_descriptor(void **state)
 {
-	static const uint32_t types[] = { 0, 1, HANDOVER_CONNECTION - 1, HANDOVER_DIAL_FAILED + 1, UINT32_MAX };
+	static const uint32_t types[] = { 0, 1, HANDOVER_CONNECTION - 1, HANDOVER_JUDGED + 1, UINT32_MAX };
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		assert_int_equal(
-			channel_send(fixture.far, types[i], &fixture.connection, sizeof(fixture.connection), STDIN_FILENO), PS_OK);
+			channel_send(fixture.far, types[i], &fixture.dial, sizeof(fixture.dial), STDIN_FILENO), PS_OK);
 		assert_dropped();
 	}
 }

@@ -3,9 +3,8 @@
 """Policy: whose revocation list is asked for, rules on trial, what a check finds, what is told before it expires."""
 import json
 import os
-import subprocess
 
-from portseal_testing import Process, RELAY, Scenario, free_port, main, run, tool, wait_until
+from portseal_testing import RELAY, Scenario, main, run
 
 
 class Policy(Scenario):
@@ -164,56 +163,6 @@ class Policy(Scenario):
         told = json.loads(done.stdout)
         self.assertFalse(told["good"])
         self.assertIn("none.crt", told["error"])
-
-    def s_client(self, port, *more, identity="alice"):
-        """OpenSSL's own client: what it says of the connection."""
-        argv = [tool("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", f"{self.pki}/ca.crt"]
-        if identity is not None:
-            argv += ["-cert", self.crt(identity), "-key", self.key(identity)]
-        done = run([*argv, *more], stdin=b"Q\n")
-        return (done.stdout + done.stderr).decode("utf-8", "replace")
-
-    def test_no_ticket_is_ever_sent(self):
-        relay = self.relay(self.app().target)
-        session = os.path.join(self.dir, "ours.session")
-        told = self.s_client(relay.port, "-sess_out", session)
-        self.assertIn("New, TLSv1.3", told)
-        self.assertNotIn("New Session Ticket arrived", told)
-        self.assertFalse(os.path.exists(session))
-
-    def ticket_of_another_server(self):
-        """A session that OpenSSL's server, with our very key, gave to our client."""
-        session = os.path.join(self.dir, "theirs.session")
-        port = free_port()
-        server = self.keep(Process([tool("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_3", "-quiet",
-                                    "-cert", self.crt("relay"), "-key", self.key("relay")]))
-
-        def is_up():
-            try:
-                self.connect(port).close()
-                return True
-            except ConnectionRefusedError:
-                return False
-        wait_until(is_up, "openssl s_server listens")
-        with subprocess.Popen([tool("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-sess_out", session,
-                               "-CAfile", f"{self.pki}/ca.crt"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as client:
-            wait_until(lambda: os.path.exists(session) and os.path.getsize(session) > 0, "a ticket arrives")
-            client.kill()
-        server.stop()
-        return session
-
-    def test_a_client_that_offers_a_ticket_gets_a_full_handshake(self):
-        relay = self.relay(self.app().target)
-        session = self.ticket_of_another_server()
-        told = self.s_client(relay.port, "-trace", "-sess_in", session)
-        self.assertIn("extension_type=psk(41)", told.split("ServerHello")[0])
-        self.assertIn("New, TLSv1.3", told)
-        self.assertNotIn("Reused, TLSv1.3", told)
-        relay.wait_for('event=accepted .*client="alice"')
-        # And a ticket is no certificate.
-        self.s_client(relay.port, "-sess_in", session, identity=None)
-        relay.wait_for("event=refused reason=no-certificate .*alert=certificate_required")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@
 #define MINT_NEVER (-1) /* next_update of a CRL: leave it out */
 
 /* MINT_RSA_SLOW: 2048 bits, and the public exponent is as long as the private one is with others. */
-enum mint_key_kind { MINT_P256, MINT_P384, MINT_P521, MINT_P224, MINT_P192, MINT_RSA2048, MINT_RSA1024, MINT_RSA_SLOW };
+enum mint_key_kind { MINT_P256, MINT_P384, MINT_P521, MINT_P224, MINT_RSA2048, MINT_RSA1024, MINT_RSA_SLOW };
 mbedtls_pk_context *mint_key(enum mint_key_kind kind);
 
 struct mint_extension {

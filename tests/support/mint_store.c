@@ -101,9 +101,10 @@ static void make_slow(mbedtls_rsa_context *rsa)
 mbedtls_pk_context *mint_key(enum mint_key_kind kind)
 {
 	static const mbedtls_ecp_group_id curves[] = {
-		[MINT_P256] = MBEDTLS_ECP_DP_SECP256R1, [MINT_P384] = MBEDTLS_ECP_DP_SECP384R1,
-		[MINT_P521] = MBEDTLS_ECP_DP_SECP521R1, [MINT_P224] = MBEDTLS_ECP_DP_SECP224R1,
-		[MINT_P192] = MBEDTLS_ECP_DP_SECP192R1,
+		[MINT_P256] = MBEDTLS_ECP_DP_SECP256R1,
+		[MINT_P384] = MBEDTLS_ECP_DP_SECP384R1,
+		[MINT_P521] = MBEDTLS_ECP_DP_SECP521R1,
+		[MINT_P224] = MBEDTLS_ECP_DP_SECP224R1,
 	};
 	mbedtls_pk_context *key = malloc(sizeof *key);
 	bool rsa = kind == MINT_RSA2048 || kind == MINT_RSA1024 || kind == MINT_RSA_SLOW;
