@@ -57,8 +57,8 @@ static int print_help(const struct args_command *commands)
 	printf("usage: " PROGRAM " COMMAND [OPTION]...\n\n"
 	       "A small certificate authority in one directory.\n\n");
 	args_print_commands(stdout, PROGRAM, commands);
-	printf("\n" PROGRAM
-	       " COMMAND --help tells more. Exit codes: 0 done, 1 unforeseen, 2 usage, 3 our own files or keys.\n");
+	printf("\n" PROGRAM " COMMAND --help tells more.\n"
+	       "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 our own files or keys.\n");
 	return CLI_OK;
 }
 
@@ -73,7 +73,7 @@ int cli_main(const struct args_command *commands, int argc, char *const *argv)
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
 		return print_help(commands);
 	if (strcmp(name, "--version") == 0) {
-		printf(PROGRAM " " PS_VERSION "\n");
+		printf(PROGRAM " " PS_VERSION " (mbedTLS %s)\n", mbed_version());
 		return CLI_OK;
 	}
 

@@ -90,7 +90,7 @@ static int run(const char *dir, const char *password_file, const struct revocati
 	if (err == PS_OK && (revocation == NULL || n_marked > 0))
 		err = write_crl(&authority, validity, &cause);
 	if (err == PS_OK && n_marked > 0)
-		printf("next: bring ca.crl to the relays and restart them\n");
+		printf("next: bring ca.crl to the relays and reload them: HUP, or by themselves with reload = \"auto\"\n");
 	authority_close(&authority);
 	return err == PS_OK ? CLI_OK : cli_failed(err, &cause);
 }

@@ -4,6 +4,7 @@
 #include <mbedtls/asn1write.h>
 #include <mbedtls/base64.h>
 #include <mbedtls/error.h>
+#include <mbedtls/version.h>
 #include <psa/crypto.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,14 @@ enum ps_err mbed_init(struct ps_cause *cause)
 	if (psa_crypto_init() != PSA_SUCCESS)
 		return ps_cause_set(cause, PS_E_BUG, "the cryptographic library does not start");
 	return PS_OK;
+}
+
+const char *mbed_version(void)
+{
+	static char text[9]; /* mbedTLS writes at most that much */
+
+	mbedtls_version_get_string(text);
+	return text;
 }
 
 enum ps_err mbed_random(uint8_t *out, size_t len, struct ps_cause *cause)

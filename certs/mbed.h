@@ -21,6 +21,9 @@ enum ps_err mbed_init(struct ps_cause *cause) PS_MUST_CHECK;
 
 enum ps_err mbed_random(uint8_t *out, size_t len, struct ps_cause *cause) PS_MUST_CHECK;
 
+/* "3.6.6" */
+const char *mbed_version(void);
+
 /* "what: mbedTLS's words (-0x2180)"; returns `err`. */
 enum ps_err mbed_failed(struct ps_cause *cause, enum ps_err err, const char *what, int code);
 

@@ -103,6 +103,15 @@ static void tell_of_expiry(const struct admission *admission, const struct ident
 	log_end(&line);
 }
 
+/* What it asked for is known here only. */
+static void tell_what_was_missed(const struct route *route, struct ps_cause *detail)
+{
+	if (route->missed[0] != '\0')
+		(void)ps_cause_set(detail, PS_E_AUTH, "it asked for \"%s\", and there is no such service", route->missed);
+	else
+		(void)ps_cause_set(detail, PS_E_AUTH, "neither its protocols nor its server name choose one of the services");
+}
+
 void admission_judge(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
@@ -119,6 +128,8 @@ void admission_judge(struct admission *admission)
 		tell_of_expiry(admission, identity, now);
 		hand_over(admission, identity);
 	} else {
+		if (verdict.refusal == REFUSAL_UNKNOWN_SERVICE)
+			tell_what_was_missed(&admission->route, &verdict.detail);
 		admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
 	}
 	identity_free(identity);

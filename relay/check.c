@@ -54,6 +54,11 @@ static const char *level_name(enum finding_level level)
 	return level == FINDING_WARNING ? "warning" : "note";
 }
 
+static void print_count(char before, size_t n, const char *what)
+{
+	printf("%c %zu %s%s", before, n, what, n == 1 ? "" : "s");
+}
+
 static void print_text(const struct checked *checked)
 {
 	const struct findings *findings = &checked->findings;
@@ -62,9 +67,12 @@ static void print_text(const struct checked *checked)
 		printf("%s: %s\n", level_name(findings->items[i].level), findings->items[i].text.text);
 	if (findings->n_lost > 0)
 		printf("note: %zu further findings are not shown\n", findings->n_lost);
-	printf("%s: good: %zu listeners, %zu services, %zu trust anchors, %zu warnings\n", checked->path,
-	       checked->config->listeners_list.n, checked->config->services_list.n, trust_n_anchors(checked->trust),
-	       findings->n_warnings);
+	printf("%s: good", checked->path);
+	print_count(':', checked->config->listeners_list.n, "listener");
+	print_count(',', checked->config->services_list.n, "service");
+	print_count(',', trust_n_anchors(checked->trust), "trust anchor");
+	print_count(',', findings->n_warnings, "warning");
+	printf("\n");
 }
 
 static void json_member(const char *key, const char *value)

@@ -25,8 +25,8 @@ static void print_help(const struct args_option *options)
 	printf("usage: portseal-relay -c FILE\n"
 	       "       portseal-relay COMMAND ...\n\n"
 	       "Accepts TLS 1.3 connections with client certificates and forwards what they carry to local\n"
-	       "applications. Runs in the foreground and logs to stderr. HUP\n"
-	       "reloads; TERM and INT drain, a second one ends at once.\n\n");
+	       "applications. Runs in the foreground and logs to stderr. HUP reloads; TERM and INT drain, a\n"
+	       "second one ends at once.\n\n");
 	args_print_help(stdout, options);
 	printf("\n");
 	args_print_commands(stdout, "portseal-relay", commands);

@@ -36,6 +36,16 @@ static bool is_portseal(const uint8_t *bytes, size_t len)
 	return len >= PREFIX_LEN && memcmp(bytes, ROUTE_ALPN_PREFIX, PREFIX_LEN) == 0;
 }
 
+static void choose_by_own_name(const struct relay_config *config, const struct route_protocols *protocols,
+                               const uint8_t *bytes, size_t len, struct route *route)
+{
+	route->service = find_service(config, bytes + PREFIX_LEN, len - PREFIX_LEN);
+	if (route->service != CONFIG_NO_SERVICE)
+		route->alpn = protocols->names[route->service];
+	else
+		snprintf(route->missed, sizeof(route->missed), "%.*s", (int)len, (const char *)bytes);
+}
+
 /* True when the client's protocol names decide, be it for a service that is not here. */
 static bool choose_by_alpn(const struct relay_config *config, const struct route_protocols *protocols,
                            const struct client_hello *hello, struct route *route)
@@ -45,9 +55,7 @@ static bool choose_by_alpn(const struct relay_config *config, const struct route
 		size_t len = hello->alpn[i].len;
 
 		if (is_portseal(bytes, len)) {
-			route->service = find_service(config, bytes + PREFIX_LEN, len - PREFIX_LEN);
-			if (route->service != CONFIG_NO_SERVICE)
-				route->alpn = protocols->names[route->service];
+			choose_by_own_name(config, protocols, bytes, len, route);
 			return true;
 		}
 		for (size_t k = 0; k < config->services_list.n; k++)
@@ -76,7 +84,7 @@ static bool choose_by_name(const struct relay_config *config, const struct clien
 static void confirm_listener(const struct relay_config *config, const struct route_protocols *protocols,
                              const struct client_hello *hello, struct route *route)
 {
-	struct route asked = { CONFIG_NO_SERVICE, NULL };
+	struct route asked = { .service = CONFIG_NO_SERVICE };
 
 	if (hello != NULL && choose_by_alpn(config, protocols, hello, &asked) && asked.service == route->service)
 		*route = asked;
@@ -85,7 +93,7 @@ static void confirm_listener(const struct relay_config *config, const struct rou
 void route_choose(const struct relay_config *config, const struct route_protocols *protocols, int listener_service,
                   const struct client_hello *hello, struct route *route)
 {
-	*route = (struct route){ listener_service, NULL };
+	*route = (struct route){ .service = listener_service };
 	if (listener_service != CONFIG_NO_SERVICE) {
 		confirm_listener(config, protocols, hello, route);
 		return;

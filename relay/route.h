@@ -13,9 +13,12 @@
 
 #define ROUTE_ALPN_PREFIX "portseal/"
 
+#define ROUTE_MISSED_MAX 80
+
 struct route {
-	int service;      /* index, or CONFIG_NO_SERVICE: what was asked for does not exist */
-	const char *alpn; /* the protocol name to answer, of route_protocols; NULL: none */
+	int service;                   /* index, or CONFIG_NO_SERVICE: what was asked for does not exist */
+	const char *alpn;              /* the protocol name to answer, of route_protocols; NULL: none */
+	char missed[ROUTE_MISSED_MAX]; /* the portseal/<service> that is not here, cut to fit and not escaped; "": none */
 };
 
 /* Every protocol name a handshake may be answered with. The array is the caller's to free, the strings live as long as

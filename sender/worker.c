@@ -96,11 +96,13 @@ static bool accept_one(struct door *door)
 		return false;
 	}
 	if (err == PS_E_AGAIN) {
+		if (worker->short_told)
+			log_event(LOG_INFO, "accept-resumed", "descriptors and memory are there again");
 		worker->short_told = false;
 		return false;
 	}
 	if (!worker->short_told)
-		log_event(LOG_WARN, "accepting-paused",
+		log_event(LOG_WARN, "accept-paused",
 		          "no descriptors or memory for more connections: raise the limit of open files");
 	worker->short_told = true;
 	pause_accepting(worker);

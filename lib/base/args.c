@@ -12,6 +12,7 @@
 #include "portseal/text.h"
 
 #define ROWS_MAX 64 /* options or commands in one table */
+#define COLUMNS 100
 
 /* Where parsing is: the argument being looked at and the options seen so far. */
 struct parser {
@@ -144,6 +145,26 @@ static int label_width(const struct args_option *option)
 	return (int)(strlen(option->name) + metavar);
 }
 
+/* Prints `text` from column `indent` on, where the cursor is, in lines that end before COLUMNS where words allow it. */
+static void print_wrapped(FILE *out, int indent, const char *text)
+{
+	const size_t room = indent < COLUMNS ? (size_t)(COLUMNS - indent) : 1;
+
+	while (strlen(text) > room) {
+		size_t len = room;
+
+		while (len > 0 && text[len] != ' ')
+			len--;
+		if (len == 0)
+			len = strcspn(text, " ");
+		if (text[len] == '\0')
+			break;
+		fprintf(out, "%.*s\n%*s", (int)len, text, indent, "");
+		text += len + 1;
+	}
+	fprintf(out, "%s\n", text);
+}
+
 void args_print_help(FILE *out, const struct args_option *options)
 {
 	int widest = 0;
@@ -157,7 +178,8 @@ void args_print_help(FILE *out, const struct args_option *options)
 			fprintf(out, "      --%s", option->name);
 		if (option->metavar != NULL)
 			fprintf(out, " %s", option->metavar);
-		fprintf(out, "%*s   %s\n", widest - label_width(option), "", option->help);
+		fprintf(out, "%*s   ", widest - label_width(option), "");
+		print_wrapped(out, (int)strlen("  -x, --   ") + widest, option->help);
 	}
 }
 
@@ -184,16 +206,27 @@ const struct args_command *args_find_command(const struct args_command *commands
 	return NULL;
 }
 
+/* Columns of "program name usage". */
+static int command_width(const char *program, const struct args_command *command)
+{
+	return (int)(strlen(program) + 1 + strlen(command->name) + 1 + strlen(command->usage));
+}
+
 void args_print_commands(FILE *out, const char *program, const struct args_command *commands)
 {
 	int widest = 0;
+	int widest_help = 0;
 	for (const struct args_command *command = commands; command->name != NULL; command++) {
-		const int width = (int)(strlen(command->name) + 1 + strlen(command->usage));
-		if (width > widest)
-			widest = width;
+		if (command_width(program, command) > widest)
+			widest = command_width(program, command);
+		if ((int)strlen(command->help) > widest_help)
+			widest_help = (int)strlen(command->help);
 	}
 	for (const struct args_command *command = commands; command->name != NULL; command++) {
-		const int width = (int)(strlen(command->name) + 1 + strlen(command->usage));
-		fprintf(out, "  %s %s %s%*s   %s\n", program, command->name, command->usage, widest - width, "", command->help);
+		fprintf(out, "  %s %s %s", program, command->name, command->usage);
+		if (2 + widest + 3 + widest_help <= COLUMNS)
+			fprintf(out, "%*s   %s\n", widest - command_width(program, command), "", command->help);
+		else
+			fprintf(out, "\n      %s\n", command->help);
 	}
 }

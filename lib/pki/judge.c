@@ -217,7 +217,7 @@ static enum refusal check_dates(const struct search *search, struct ps_cause *de
 static enum refusal check_revocation(const struct search *search, struct ps_cause *detail)
 {
 	static const enum refusal refusals[] = {
-		[CRL_NOT_ASKED] = REFUSAL_NONE, [CRL_GOOD] = REFUSAL_NONE,           [CRL_REVOKED] = REFUSAL_REVOKED,
+		[CRL_NOT_ASKED] = REFUSAL_NONE,      [CRL_GOOD] = REFUSAL_NONE,           [CRL_REVOKED] = REFUSAL_REVOKED,
 		[CRL_EXPIRED] = REFUSAL_CRL_EXPIRED, [CRL_MISSING] = REFUSAL_CRL_MISSING,
 	};
 	enum refusal first = REFUSAL_NONE;

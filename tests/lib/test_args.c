@@ -222,6 +222,42 @@ static void test_the_list_of_commands_is_aligned(void **state)
 	free(printed);
 }
 
+static size_t longest_line(const char *text)
+{
+	size_t longest = 0;
+	for (; *text != '\0'; text += strcspn(text, "\n") + 1)
+		if (strcspn(text, "\n") > longest)
+			longest = strcspn(text, "\n");
+	return longest;
+}
+
+static void test_no_line_of_help_is_longer_than_a_hundred_columns(void **state)
+{
+	static const struct args_option wordy[] = {
+		{ "reason", 0, "R",
+		  "one of very many words which together with what stands before them would never fit in one line of help",
+		  &config, NULL },
+		{ NULL, 0, NULL, NULL, NULL, NULL },
+	};
+	static const struct args_command wide[] = {
+		{ "send", "[--one OPTION] [--another OPTION] [--a-third OPTION]", "say what this is for in a few more words",
+		  run_nothing },
+		{ NULL, NULL, NULL, NULL },
+	};
+	(void)state;
+	char *printed = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&printed, &len);
+	assert_non_null(out);
+	args_print_help(out, wordy);
+	args_print_commands(out, "a-program", wide);
+	fclose(out);
+	assert_in_range(longest_line(printed), 60, 100);
+	assert_non_null(strstr(printed, "never\n                   fit in one line of help\n"));
+	assert_non_null(strstr(printed, "[--a-third OPTION]\n      say what this is for"));
+	free(printed);
+}
+
 #define FRESH(test) cmocka_unit_test_setup(test, start_over)
 
 int main(void)
@@ -242,6 +278,7 @@ int main(void)
 		FRESH(test_a_command_is_found_by_its_name),
 		FRESH(test_an_unknown_command_gets_the_nearest_suggested),
 		FRESH(test_the_list_of_commands_is_aligned),
+		FRESH(test_no_line_of_help_is_longer_than_a_hundred_columns),
 	};
 	return cmocka_run_group_tests_name("args", tests, NULL, NULL);
 }

@@ -186,7 +186,8 @@ static void refuse_wrong_lengths(uint32_t type, const void *body, size_t body_le
 static void test_a_connection_of_any_other_length_is_dropped(void **state)
 {
 	(void)state;
-	refuse_wrong_lengths(HANDOVER_CONNECTION, &fixture.connection, offsetof(struct handover, presented.der), STDIN_FILENO);
+	refuse_wrong_lengths(HANDOVER_CONNECTION, &fixture.connection, offsetof(struct handover, presented.der),
+	                     STDIN_FILENO);
 }
 
 static void test_a_request_to_dial_of_any_other_length_is_dropped(void **state)
@@ -311,8 +312,7 @@ static void test_an_unknown_type_is_dropped_with_its_descriptor(void **state)
 	static const uint32_t types[] = { 0, 1, HANDOVER_CONNECTION - 1, HANDOVER_JUDGED + 1, UINT32_MAX };
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		assert_int_equal(
-			channel_send(fixture.far, types[i], &fixture.dial, sizeof(fixture.dial), STDIN_FILENO), PS_OK);
+		assert_int_equal(channel_send(fixture.far, types[i], &fixture.dial, sizeof(fixture.dial), STDIN_FILENO), PS_OK);
 		assert_dropped();
 	}
 }

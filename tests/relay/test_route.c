@@ -36,7 +36,7 @@ static int open_protocols(size_t n_services)
 	services[MAIL].alpn.at = mail_alpn;
 	config = (struct relay_config){ .services_list = { .at = services, .n = n_services } };
 	hello = (struct client_hello){ .offers_tls13 = true };
-	route = (struct route){ 77, "unset" };
+	route = (struct route){ 77, "unset", "unset" };
 	return route_protocols_new(&config, &protocols) == PS_OK ? 0 : -1;
 }
 
@@ -214,6 +214,29 @@ static void test_an_unknown_portseal_service_is_never_that_of_the_name(void **st
 	assert_never_another();
 }
 
+static void test_the_unknown_portseal_service_is_named_cut_to_fit(void **state)
+{
+	char long_name[200] = "portseal/";
+	(void)state;
+	offer("portseal/reddis");
+	assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+	assert_string_equal(route.missed, "portseal/reddis");
+	memset(long_name + strlen(long_name), 'x', sizeof(long_name) - strlen(long_name) - 1);
+	hello.n_alpn = 0;
+	offer(long_name);
+	assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+	assert_int_equal(strlen(route.missed), ROUTE_MISSED_MAX - 1);
+	assert_memory_equal(route.missed, long_name, ROUTE_MISSED_MAX - 1);
+}
+
+static void test_nothing_is_missed_where_a_service_is_found(void **state)
+{
+	(void)state;
+	offer("smtp");
+	route_choose(&config, &protocols, CONFIG_NO_SERVICE, &hello, &route);
+	assert_string_equal(route.missed, "");
+}
+
 static void test_an_unknown_portseal_service_is_never_that_of_a_later_protocol(void **state)
 {
 	(void)state;
@@ -291,6 +314,8 @@ int main(void)
 		of_one(test_an_unknown_name_is_the_only_service),
 		of_one(test_an_unknown_portseal_service_is_never_the_only_one),
 		of_three(test_an_unknown_portseal_service_is_never_that_of_the_name),
+		of_three(test_the_unknown_portseal_service_is_named_cut_to_fit),
+		of_three(test_nothing_is_missed_where_a_service_is_found),
 		of_three(test_an_unknown_portseal_service_is_never_that_of_a_later_protocol),
 		of_three(test_the_listener_decides_against_protocol_and_name),
 		of_three(test_the_listener_confirms_a_protocol_of_its_service),

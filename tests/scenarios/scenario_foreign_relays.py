@@ -484,14 +484,15 @@ class Tunnel(Foreign):
                              extra="processes = { gatekeepers = 1; workers = 1; };",
                              argv_prefix=(tool("prlimit"), "--nofile=140:140"))
         crowd = [self.connect(tunnel.port) for _ in range(60)]
-        tunnel.wait_for("event=accepting-paused")
+        tunnel.wait_for("event=accept-paused")
         for local in crowd:
             local.close()
         late = self.connect(tunnel.port)
         late.sendall(b"late")
         self.assertEqual(late.recv(4), b"late")
         late.close()
-        self.assertEqual(len(tunnel.find("event=accepting-paused")), 1)
+        tunnel.wait_for("event=accept-resumed")
+        self.assertEqual(len(tunnel.find("event=accept-paused")), 1)
         tunnel.wait_for(r"event=closed ", count=61)
         self.assertEqual(tunnel.find("malformed|event=refused"), [])
 

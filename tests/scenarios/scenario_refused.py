@@ -359,10 +359,11 @@ class RefusedByService(Refused):
         self.assert_sender(self.send(relay.port, b"never", service="nope"), 6, '"nope"', "(alert unrecognized_name)")
         self.assertEqual(self.alert_of_python(relay.port, self.crt("alice"), self.key("alice"), ["portseal/nope"]),
                          "TLSV1_UNRECOGNIZED_NAME")
-        self.assert_log(relay, start, 2, "reason=unknown-service", "alert=unrecognized_name")
+        self.assert_log(relay, start, 2, "reason=unknown-service", "alert=unrecognized_name",
+                        r'detail="it asked for \"portseal/nope\", and there is no such service"')
         self.assert_untouched(relay)
 
-    def test_whether_a_service_exists_is_not_told_to_strangers(self):
+    def test_without_a_certificate_the_refusal_is_the_same_for_any_service(self):
         relay = self.two_services()
         self.assertEqual(self.alert_of_python(relay.port, None, None, ["portseal/nope"]),
                          "TLSV13_ALERT_CERTIFICATE_REQUIRED")

@@ -144,19 +144,19 @@ class Files(Startup):
         done = run([RELAY, "check", "-c", path])
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertRegex(done.stdout.decode(), r"\Awarning: .*soon.crt: the certificate expires in [45] days\n"
-                                               r".*: good: .* 1 warnings\n\Z")
+                                               r".*: good: .* 1 warning\n\Z")
 
     def test_check_says_whether_targets_answer(self):
         app = self.app()
         path = self.config(("7000", str(app.port)))
         done = run([RELAY, "check", "-c", path])
         self.assertEqual((done.returncode, done.stderr), (0, b""))
-        self.assertRegex(done.stdout.decode(), r"\A.*: good: 1 listeners, 1 services, 1 trust anchors, 0 warnings\n\Z")
+        self.assertRegex(done.stdout.decode(), r"\A.*: good: 1 listener, 1 service, 1 trust anchor, 0 warnings\n\Z")
         path = self.config(("7000", str(free_port())))
         done = run([RELAY, "check", "-c", path])
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertRegex(done.stdout.decode(), r"\Awarning: service app: its target .* does not answer: .*refused\n"
-                                               r".* 1 warnings\n\Z")
+                                               r".* 1 warning\n\Z")
 
     def test_paths_are_relative_to_the_file(self):
         path = self.config()
