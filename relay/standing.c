@@ -15,6 +15,7 @@ enum standing_state {
 
 struct standing {
 	enum standing_state state;
+	uint64_t asked_ms;
 	uint64_t id;
 	uint32_t generation; /* that judged it last */
 	int64_t not_after;
@@ -31,7 +32,7 @@ struct standings {
 	void *owner;
 	uint32_t generation;
 	uint64_t next_id;
-	size_t n_due;
+	size_t n_open; /* due or asked */
 	LIST_HEAD(, standing) buckets[BUCKETS];
 };
 
@@ -49,10 +50,10 @@ enum ps_err standings_new(standing_fall_fn *on_fall, void *owner, struct standin
 
 static void set_state(struct standings *standings, struct standing *standing, enum standing_state state)
 {
-	if (standing->state == STANDING_DUE)
-		standings->n_due--;
-	if (state == STANDING_DUE)
-		standings->n_due++;
+	if (standing->state != STANDING_JUDGED)
+		standings->n_open--;
+	if (state != STANDING_JUDGED)
+		standings->n_open++;
 	standing->state = state;
 }
 
@@ -167,20 +168,26 @@ static enum ps_err ask(struct standings *standings, const struct standing *stand
 	return handover_send_rejudge(slot, &rejudge);
 }
 
-bool standings_ask(struct standings *standings, int slot)
+static bool is_to_be_asked(const struct standing *standing, uint64_t now_ms)
+{
+	return standing->state == STANDING_DUE ||
+	       (standing->state == STANDING_ASKED && now_ms - standing->asked_ms >= STANDING_PATIENCE_MS);
+}
+
+void standings_ask(struct standings *standings, int slot, uint64_t now_ms)
 {
 	struct standing *standing;
 
-	for (size_t i = 0; i < BUCKETS && standings->n_due > 0; i++)
+	for (size_t i = 0; i < BUCKETS && standings->n_open > 0; i++)
 		LIST_FOREACH(standing, &standings->buckets[i], bucket)
 		{
-			if (standing->state != STANDING_DUE)
+			if (!is_to_be_asked(standing, now_ms))
 				continue;
 			if (ask(standings, standing, slot) != PS_OK)
-				return true;
+				return;
 			set_state(standings, standing, STANDING_ASKED);
+			standing->asked_ms = now_ms;
 		}
-	return standings->n_due > 0;
 }
 
 static struct standing *find_id(struct standings *standings, uint64_t id)

@@ -18,6 +18,8 @@
 #include "portseal/err.h"
 #include "portseal/handover.h"
 
+#define STANDING_PATIENCE_MS 5000 /* more than a full queue of the dearest questions takes */
+
 struct standing;
 struct standings;
 
@@ -45,8 +47,9 @@ const char *standing_service(const struct standing *standing);
 /* Another generation is in force: everyone who was admitted or judged by an earlier one is due again. */
 void standings_set_generation(struct standings *standings, uint32_t generation);
 
-/* Asks for those that are due over the slot, as far as its queue takes them. True: some are still due. */
-bool standings_ask(struct standings *standings, int slot) PS_MUST_CHECK;
+/* Asks for those that are due over the slot, as far as its queue takes them, and again for those whose answer has not
+ * come for STANDING_PATIENCE_MS: whoever was asked may have died. `now_ms` is a monotonic clock's. */
+void standings_ask(struct standings *standings, int slot, uint64_t now_ms);
 
 /* A gatekeeper's answer. */
 void standings_answer(struct standings *standings, const struct handover_judged *judged);

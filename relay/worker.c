@@ -62,7 +62,7 @@ static void on_tick(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 
 	standings_expire(worker->standings, (int64_t)time(NULL));
-	(void)!standings_ask(worker->standings, worker->env->slot);
+	standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
 }
 
 /* True when there may be more. */

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* standing: whoever lives is asked about after each reload, until an answer of the generation in force has come. */
+#include "standing.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "portseal/channel.h"
+
+#define MEMBERS 3
+#define CROWD 2000
+#define NOT_AFTER 1000
+#define ASKED_AT 7
+
+struct fall {
+	struct standing_member *member;
+	enum refusal refusal;
+	char detail[PS_CAUSE_MAX];
+};
+
+static struct standings *standings;
+static struct standing_member members[MEMBERS];
+static struct fall falls[MEMBERS];
+static unsigned n_falls;
+static bool leave_at_once;
+static int near, far;
+static struct handover_message got;
+
+static void on_fall(void *owner, struct standing_member *member, enum refusal refusal, const char *detail)
+{
+	assert_ptr_equal(owner, &n_falls);
+	assert_in_range(n_falls, 0, MEMBERS - 1);
+	falls[n_falls].member = member;
+	falls[n_falls].refusal = refusal;
+	snprintf(falls[n_falls].detail, sizeof(falls[n_falls].detail), "%s", detail);
+	n_falls++;
+	if (leave_at_once)
+		standings_leave(standings, member);
+}
+
+static int set_up(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	memset(members, 0, sizeof(members));
+	n_falls = 0;
+	leave_at_once = false;
+	if (channel_pair(ends) != PS_OK || standings_new(on_fall, &n_falls, &standings) != PS_OK)
+		return -1;
+	near = ends[0];
+	far = ends[1];
+	standings_set_generation(standings, 1);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	standings_free(standings);
+	close(near);
+	close(far);
+	return 0;
+}
+
+static void join(struct standing_member *member, const char *client, const char *service, uint32_t generation)
+{
+	struct handover handover = { .generation = generation, .not_after = NOT_AFTER };
+
+	snprintf((char *)handover.client_pin, sizeof(handover.client_pin), "%s", client);
+	snprintf(handover.service_name, sizeof(handover.service_name), "%s", service);
+	handover.presented.len = (uint32_t)snprintf((char *)handover.presented.der, 64, "chain of %s", client);
+	assert_int_equal(standings_join(standings, &handover, member), PS_OK);
+}
+
+/* The id of the next question. */
+static uint64_t expect_question(const char *client, const char *service, uint32_t generation)
+{
+	char chain[64];
+
+	snprintf(chain, sizeof(chain), "chain of %s", client);
+	assert_int_equal(handover_receive(far, &got), PS_OK);
+	assert_int_equal(got.type, HANDOVER_REJUDGE);
+	assert_int_equal(got.body.rejudge.generation, generation);
+	assert_string_equal(got.body.rejudge.service_name, service);
+	assert_int_equal(got.body.rejudge.presented.len, strlen(chain));
+	assert_memory_equal(got.body.rejudge.presented.der, chain, strlen(chain));
+	return got.body.rejudge.id;
+}
+
+static void expect_no_question(void)
+{
+	assert_int_equal(handover_receive(far, &got), PS_E_AGAIN);
+}
+
+static void answer(uint64_t id, uint32_t generation, enum refusal refusal, int64_t not_after)
+{
+	const struct handover_judged judged = {
+		.id = id, .generation = generation, .refusal = refusal, .not_after = not_after, .detail = "because"
+	};
+
+	standings_answer(standings, &judged);
+}
+
+static uint64_t ask_of_generation_2(const char *client)
+{
+	standings_set_generation(standings, 2);
+	standings_ask(standings, near, ASKED_AT);
+	return expect_question(client, "app", 2);
+}
+
+static void test_nobody_is_asked_about_before_a_reload(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	standings_ask(standings, near, ASKED_AT);
+	expect_no_question();
+}
+
+static void test_whoever_lives_is_asked_about_once_after_a_reload(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	(void)ask_of_generation_2("alice");
+	standings_ask(standings, near, ASKED_AT + 1);
+	expect_no_question();
+}
+
+static void test_connections_of_one_client_to_one_service_share_a_question(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	join(&members[1], "alice", "app", 1);
+	(void)ask_of_generation_2("alice");
+	expect_no_question();
+}
+
+static void test_another_service_of_the_same_client_is_another_question(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	join(&members[1], "alice", "other", 1);
+	standings_set_generation(standings, 2);
+	standings_ask(standings, near, ASKED_AT);
+	assert_int_equal(handover_receive(far, &got), PS_OK);
+	assert_int_equal(handover_receive(far, &got), PS_OK);
+	expect_no_question();
+}
+
+static void test_an_answer_that_refuses_fells_every_member(void **state)
+{
+	(void)state;
+	leave_at_once = true;
+	for (unsigned i = 0; i < MEMBERS; i++)
+		join(&members[i], "alice", "app", 1);
+	answer(ask_of_generation_2("alice"), 2, REFUSAL_REVOKED, NOT_AFTER);
+	assert_int_equal(n_falls, MEMBERS);
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		assert_int_equal(falls[i].refusal, REFUSAL_REVOKED);
+		assert_string_equal(falls[i].detail, "because");
+		assert_null(members[i].standing);
+	}
+}
+
+static void test_an_answer_fells_nobody_else(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	uint64_t id = ask_of_generation_2("alice");
+	join(&members[1], "bob", "app", 2);
+	answer(id, 2, REFUSAL_NOT_ALLOWED, NOT_AFTER);
+	assert_int_equal(n_falls, 1);
+	assert_ptr_equal(falls[0].member, &members[0]);
+}
+
+static void test_an_answer_that_allows_lets_stay(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	answer(ask_of_generation_2("alice"), 2, REFUSAL_NONE, NOT_AFTER);
+	standings_ask(standings, near, ASKED_AT + STANDING_PATIENCE_MS);
+	expect_no_question();
+	assert_int_equal(n_falls, 0);
+}
+
+/* A gatekeeper that is about to retire took the question. */
+static void test_an_answer_of_an_earlier_generation_is_asked_again(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	answer(ask_of_generation_2("alice"), 1, REFUSAL_REVOKED, NOT_AFTER);
+	assert_int_equal(n_falls, 0);
+	standings_ask(standings, near, ASKED_AT);
+	(void)expect_question("alice", "app", 2);
+}
+
+/* A gatekeeper that took it may have died, and an answer may find the queue full. */
+static void test_a_question_without_an_answer_is_asked_again_in_time(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	uint64_t id = ask_of_generation_2("alice");
+	standings_ask(standings, near, ASKED_AT + STANDING_PATIENCE_MS - 1);
+	expect_no_question();
+	standings_ask(standings, near, ASKED_AT + STANDING_PATIENCE_MS);
+	assert_int_equal(expect_question("alice", "app", 2), id);
+	standings_ask(standings, near, ASKED_AT + STANDING_PATIENCE_MS + 1);
+	expect_no_question();
+}
+
+static void test_a_second_reload_asks_again_whoever_was_asked_about(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	uint64_t id = ask_of_generation_2("alice");
+	standings_set_generation(standings, 3);
+	standings_ask(standings, near, ASKED_AT);
+	(void)expect_question("alice", "app", 3);
+	answer(id, 2, REFUSAL_NONE, NOT_AFTER); /* to the first question: does not count any more */
+	standings_ask(standings, near, ASKED_AT);
+	(void)expect_question("alice", "app", 3);
+}
+
+static void test_who_was_let_in_by_the_new_generation_is_not_asked_about(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 2); /* before this worker heard of it */
+	standings_set_generation(standings, 2);
+	standings_ask(standings, near, ASKED_AT);
+	expect_no_question();
+}
+
+static void test_who_is_handed_over_late_by_the_old_generation_is_asked_about(void **state)
+{
+	(void)state;
+	standings_set_generation(standings, 2);
+	join(&members[0], "alice", "app", 2);
+	join(&members[1], "alice", "app", 1);
+	standings_ask(standings, near, ASKED_AT);
+	(void)expect_question("alice", "app", 2);
+}
+
+static void test_who_has_left_is_not_asked_about(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	standings_set_generation(standings, 2);
+	standings_leave(standings, &members[0]);
+	standings_leave(standings, &members[0]);
+	standings_ask(standings, near, ASKED_AT);
+	expect_no_question();
+}
+
+static void test_an_answer_about_who_has_left_is_harmless(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	uint64_t id = ask_of_generation_2("alice");
+	standings_leave(standings, &members[0]);
+	answer(id, 2, REFUSAL_REVOKED, NOT_AFTER);
+	answer(UINT64_MAX, 2, REFUSAL_REVOKED, NOT_AFTER);
+	assert_int_equal(n_falls, 0);
+}
+
+static void test_what_ends_falls_in_its_next_second(void **state)
+{
+	(void)state;
+	leave_at_once = true;
+	join(&members[0], "alice", "app", 1);
+	join(&members[1], "alice", "app", 1);
+	standings_expire(standings, NOT_AFTER);
+	assert_int_equal(n_falls, 0);
+	standings_expire(standings, NOT_AFTER + 1);
+	assert_int_equal(n_falls, 2);
+	assert_int_equal(falls[0].refusal, REFUSAL_EXPIRED);
+}
+
+static void test_an_answer_sets_another_end(void **state)
+{
+	(void)state;
+	join(&members[0], "alice", "app", 1);
+	answer(ask_of_generation_2("alice"), 2, REFUSAL_NONE, INT64_MAX);
+	standings_expire(standings, INT64_MAX);
+	assert_int_equal(n_falls, 0);
+}
+
+static void test_a_full_queue_only_delays(void **state)
+{
+	(void)state;
+	static struct standing_member crowd[CROWD];
+	char name[16];
+	unsigned n_asked = 0;
+	for (unsigned i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "client %u", i);
+		join(&crowd[i], name, "app", 1);
+	}
+	standings_set_generation(standings, 2);
+	for (unsigned round = 0; round < CROWD; round++) {
+		standings_ask(standings, near, ASKED_AT);
+		if (round == 0)
+			assert_int_equal(channel_send(near, 1, "x", 1, -1), PS_E_AGAIN); /* it is full */
+		if (handover_receive(far, &got) != PS_OK)
+			break;
+		n_asked++;
+	}
+	assert_int_equal(n_asked, CROWD);
+	expect_no_question();
+}
+
+#define on_slot(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_slot(test_nobody_is_asked_about_before_a_reload),
+		on_slot(test_whoever_lives_is_asked_about_once_after_a_reload),
+		on_slot(test_connections_of_one_client_to_one_service_share_a_question),
+		on_slot(test_another_service_of_the_same_client_is_another_question),
+		on_slot(test_an_answer_that_refuses_fells_every_member),
+		on_slot(test_an_answer_fells_nobody_else),
+		on_slot(test_an_answer_that_allows_lets_stay),
+		on_slot(test_an_answer_of_an_earlier_generation_is_asked_again),
+		on_slot(test_a_question_without_an_answer_is_asked_again_in_time),
+		on_slot(test_a_second_reload_asks_again_whoever_was_asked_about),
+		on_slot(test_who_was_let_in_by_the_new_generation_is_not_asked_about),
+		on_slot(test_who_is_handed_over_late_by_the_old_generation_is_asked_about),
+		on_slot(test_who_has_left_is_not_asked_about),
+		on_slot(test_an_answer_about_who_has_left_is_harmless),
+		on_slot(test_what_ends_falls_in_its_next_second),
+		on_slot(test_an_answer_sets_another_end),
+		on_slot(test_a_full_queue_only_delays),
+	};
+	return cmocka_run_group_tests_name("standing", tests, NULL, NULL);
+}
