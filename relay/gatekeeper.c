@@ -46,6 +46,7 @@ struct gatekeeper {
 	uv_timer_t accept_pause;
 	uv_timer_t farewell; /* while draining: looks whether everything has ended */
 	bool accept_paused;
+	bool serving; /* its generation is in force */
 	bool draining;
 };
 
@@ -101,6 +102,16 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 	}
 }
 
+/* On trial nobody is let in: by rules that may never be in force, or to be cut off when the trial fails. */
+static void serve(struct gatekeeper *gatekeeper)
+{
+	if (gatekeeper->serving || gatekeeper->draining)
+		return;
+	gatekeeper->serving = true;
+	watch_listeners(gatekeeper);
+	rejudge_start(gatekeeper->rejudge);
+}
+
 static void on_farewell(uv_timer_t *timer)
 {
 	struct gatekeeper *gatekeeper = timer->data;
@@ -147,6 +158,8 @@ static void on_control(uv_poll_t *poll, int status, int events)
 			close(fd);
 		if (type == ROLE_DRAIN)
 			begin_drain(gatekeeper);
+		if (type == ROLE_GENERATION)
+			serve(gatekeeper);
 		if (type == ROLE_RETIRE)
 			retire(gatekeeper);
 		if ((type == ROLE_SLOT_DOWN || type == ROLE_SLOT_UP) && body_len == sizeof(slot)) {
@@ -230,7 +243,8 @@ static enum ps_err watch(struct gatekeeper *gatekeeper)
 			return PS_E_IO;
 		gatekeeper->listeners[i].data = gatekeeper;
 	}
-	watch_listeners(gatekeeper);
+	if (!gatekeeper->env->on_trial)
+		serve(gatekeeper);
 	return PS_OK;
 }
 

@@ -20,6 +20,7 @@ struct rejudge {
 	const struct relay_config *config;
 	struct trust *trust;
 	bool stopped;
+	unsigned n_slots; /* whose handles are there */
 	uv_poll_t slots[SUPERVISOR_WORKERS_MAX];
 };
 
@@ -55,7 +56,7 @@ static void answer_one(const struct rejudge *rejudge, int slot, const struct han
 	if (answer.generation >= question->generation && rejudge->config->on_revoke == ON_REVOKE_CLOSE)
 		judge(rejudge, question, &answer);
 	if (handover_send_judged(slot, &answer) != PS_OK)
-		log_event(LOG_WARN, "answer-lost", "a worker's queue is full; it asks again with the next reload");
+		log_event(LOG_WARN, "answer-lost", "a worker's queue is full; it asks again");
 }
 
 static void on_slot(uv_poll_t *poll, int status, int events)
@@ -95,9 +96,15 @@ enum ps_err rejudge_new(uv_loop_t *loop, const struct role_env *env, const struc
 		if (uv_poll_init(loop, &fresh->slots[i], env->slots[i]) != 0)
 			return PS_E_IO;
 		fresh->slots[i].data = fresh;
-		uv_poll_start(&fresh->slots[i], UV_READABLE, on_slot);
+		fresh->n_slots++;
 	}
 	return PS_OK;
+}
+
+void rejudge_start(struct rejudge *rejudge)
+{
+	for (unsigned i = 0; i < rejudge->n_slots; i++)
+		uv_poll_start(&rejudge->slots[i], UV_READABLE, on_slot);
 }
 
 void rejudge_stop(struct rejudge *rejudge)
@@ -105,7 +112,7 @@ void rejudge_stop(struct rejudge *rejudge)
 	if (rejudge == NULL || rejudge->stopped)
 		return;
 	rejudge->stopped = true;
-	for (unsigned i = 0; i < rejudge->env->n_slots; i++)
+	for (unsigned i = 0; i < rejudge->n_slots; i++)
 		uv_close((uv_handle_t *)&rejudge->slots[i], NULL);
 }
 

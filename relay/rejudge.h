@@ -17,9 +17,12 @@
 
 struct rejudge;
 
-/* Watches every slot. All is borrowed. */
+/* All is borrowed. */
 enum ps_err rejudge_new(uv_loop_t *loop, const struct role_env *env, const struct relay_config *config,
                         struct trust *trust, struct rejudge **rejudge) PS_MUST_CHECK;
+
+/* Watches every slot from now on: its generation is in force. */
+void rejudge_start(struct rejudge *rejudge);
 
 /* Answers no more: this generation retires. Harmless on NULL and when repeated. */
 void rejudge_stop(struct rejudge *rejudge);

@@ -37,6 +37,7 @@ struct role_env {
 	const int *slots;         /* gatekeeper: the far ends, one for each worker; worker: NULL */
 	struct scoreboard *board; /* NULL when the daemon has none */
 	uint32_t generation;      /* of the configuration it was started with; counts from 1 */
+	bool on_trial;            /* gatekeeper: loads and says it is ready, but serves nobody until ROLE_GENERATION */
 	void *daemon;             /* that generation's: supervisor_config.daemon or what `prepare` made */
 };
 
@@ -50,7 +51,8 @@ enum role_message {
 	                  * that is on its way in, then exit 0 */
 	ROLE_SLOT_DOWN,  /* supervisor to gatekeepers: body uint32_t slot: its worker is gone, prefer others */
 	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves (again) */
-	ROLE_GENERATION, /* supervisor to workers: body uint32_t: this generation of gatekeepers is in force now */
+	ROLE_GENERATION, /* supervisor to workers and to gatekeepers on trial: body uint32_t: this generation of gatekeepers
+	                  * is in force now */
 };
 
 struct supervisor_config {
@@ -73,6 +75,8 @@ struct supervisor_config {
 	enum ps_err (*prepare)(void *daemon, void **next, struct ps_cause *cause);
 	void (*commit)(void *old, void *next);
 	void (*abandon)(void *next);
+	uint64_t trial_ms;  /* 0: half a minute */
+	uint64_t retire_ms; /* gatekeepers that have not finished so long after they were told to are killed; 0: two minutes */
 	/* A number that changes when a file of the configuration does; asked once a second. NULL or 0: not watched. */
 	uint64_t (*fingerprint)(void *daemon);
 	int status_fd; /* listening unix socket: whoever connects reads one JSON object; 0: none */
@@ -82,7 +86,7 @@ struct supervisor_config {
  * index=0 signal=9 connections=12; event=draining; event=stopped).
  * Returns the exit code: 0 drained, 1 drain_timeout cut something or a second signal ended it at once, 3 a role said
  * ROLE_FATAL during the first start (its line is printed as "PROGRAM: LINE"). ROLE_FATAL at a restart is logged as an
- * error and tried again with back-off. HUP reloads: event=reloaded generation=2, or event=reload-failed with the cause
+ * error and tried again with back-off. HUP reloads (during the start or a reload: once that is over): event=reloaded generation=2, or event=reload-failed with the cause
  * and the old generation in force; during a drain it is ignored. */
 int supervisor_run(const struct supervisor_config *config);
 

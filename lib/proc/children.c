@@ -17,6 +17,7 @@
 #define SHORT_LIFE_MS 10000
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
+#define RETIRE_MS 120000
 #define PROCESS_NAME_MAX 16 /* of the kernel, with its NUL */
 
 uint64_t children_now_ms(void)
@@ -146,6 +147,7 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 		.slots = self->kind == ROLE_GATEKEEPER ? children->far : NULL,
 		.board = config->board,
 		.generation = self->generation,
+		.on_trial = self->standing == CHILD_TRIAL,
 		.daemon = self->daemon,
 	};
 	char name[PROCESS_NAME_MAX];
@@ -169,6 +171,23 @@ void children_tell(const struct children *children, enum role_kind kind, enum ro
 	for (unsigned i = 0; i < children->n; i++)
 		if (children->at[i].kind == kind && children->at[i].pid > 0)
 			tell(&children->at[i], type, number);
+}
+
+/* What a role must not miss: it is read, or the role ends. */
+static void tell_or_kill(const struct child *child, enum role_message type, const void *body, size_t body_len)
+{
+	if (channel_send(child->control, type, body, body_len, -1) == PS_OK)
+		return;
+	log_event(LOG_ERROR, "role-hangs", "%s %u does not read what it is told: it is killed",
+	          children_kind_name(child->kind), child->index);
+	kill(child->pid, SIGKILL);
+}
+
+void children_tell_generation(const struct children *children, uint32_t generation)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].kind == ROLE_WORKER && children->at[i].pid > 0)
+			tell_or_kill(&children->at[i], ROLE_GENERATION, &generation, sizeof(generation));
 }
 
 static void tell_of_slots(const struct children *children, const struct child *gatekeeper)
@@ -287,6 +306,7 @@ void children_drop_trial(struct children *children)
 			continue;
 		child->standing = child->pid > 0 ? CHILD_RETIRING : CHILD_VACANT;
 		child->told_to_drain = true;
+		child->retired_ms = children_now_ms();
 		if (child->pid > 0)
 			kill(child->pid, SIGKILL);
 	}
@@ -303,8 +323,39 @@ static void retire(struct child *child)
 {
 	child->standing = CHILD_RETIRING;
 	child->told_to_drain = true;
-	if (channel_send(child->control, ROLE_RETIRE, NULL, 0, -1) != PS_OK)
+	child->retired_ms = children_now_ms();
+	tell_or_kill(child, ROLE_RETIRE, NULL, 0);
+}
+
+static uint64_t overdue_ms(const struct children *children, const struct child *child)
+{
+	return child->retired_ms + (children->config->retire_ms > 0 ? children->config->retire_ms : RETIRE_MS);
+}
+
+void children_end_overdue(const struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++) {
+		const struct child *child = &children->at[i];
+
+		if (child->standing != CHILD_RETIRING || children_now_ms() < overdue_ms(children, child))
+			continue;
+		log_event(LOG_WARN, "role-killed", "gatekeeper %u of generation %u did not finish", child->index,
+		          child->generation);
 		kill(child->pid, SIGKILL);
+	}
+}
+
+uint64_t children_next_overdue_ms(const struct children *children)
+{
+	uint64_t next_ms = UINT64_MAX;
+
+	for (unsigned i = 0; i < children->n; i++) {
+		const struct child *child = &children->at[i];
+
+		if (child->standing == CHILD_RETIRING && overdue_ms(children, child) < next_ms)
+			next_ms = overdue_ms(children, child);
+	}
+	return next_ms;
 }
 
 void children_promote_trial(struct children *children, void *daemon)
@@ -314,6 +365,7 @@ void children_promote_trial(struct children *children, void *daemon)
 
 		if (child->standing == CHILD_TRIAL) {
 			child->standing = CHILD_IN_FORCE;
+			tell_or_kill(child, ROLE_GENERATION, &child->generation, sizeof(child->generation));
 		} else if (child->standing == CHILD_IN_FORCE && child->kind == ROLE_WORKER) {
 			/* It lives on; only its replacement, should it die, starts with the new one. */
 			child->generation++;

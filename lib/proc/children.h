@@ -36,6 +36,7 @@ struct child {
 	bool ready;   /* runs and said so */
 	bool told_to_drain;
 	uint64_t forked_ms;
+	uint64_t retired_ms; /* when it was told to */
 	uint64_t restart_ms; /* when to fork it again, while pid is 0 */
 	uint64_t backoff_ms;
 };
@@ -56,8 +57,12 @@ const char *children_kind_name(enum role_kind kind);
 enum ps_err children_add_trial(struct children *children, uint32_t generation, void *daemon) PS_MUST_CHECK;
 /* Ends those on trial at once and frees their places when they are buried. */
 void children_drop_trial(struct children *children);
-/* Those on trial are in force, the gatekeepers that were are told to retire. */
+/* Those on trial are in force and told so, the gatekeepers that were are told to retire. */
 void children_promote_trial(struct children *children, void *daemon);
+/* Kills those that retire for longer than they may. */
+void children_end_overdue(const struct children *children);
+/* When one of them will be overdue; UINT64_MAX: none retires. */
+uint64_t children_next_overdue_ms(const struct children *children);
 bool children_trial_ready(const struct children *children);
 
 /* Opens the slots and lists the roles; none runs yet. `children` borrows the configuration. */
@@ -73,6 +78,9 @@ struct child *children_find(struct children *children, pid_t pid);
 bool children_any_alive(const struct children *children, enum role_kind kind);
 bool children_all_ready(const struct children *children);
 void children_tell(const struct children *children, enum role_kind kind, enum role_message type, uint32_t number);
+/* Tells the workers which generation is in force. One that does not read is killed: it would never ask whether those
+ * it carries may stay. */
+void children_tell_generation(const struct children *children, uint32_t generation);
 
 /* The process is gone: lets go of its channel and of what the scoreboard says of it, and sets when it is forked again.
  * Returns how many connections went with it. */

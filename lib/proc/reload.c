@@ -53,7 +53,7 @@ void reload_begin(struct reload *reload)
 		return;
 	}
 	reload->on_trial = true;
-	reload->trial_end_ms = children_now_ms() + TRIAL_MS;
+	reload->trial_end_ms = children_now_ms() + (reload->config->trial_ms > 0 ? reload->config->trial_ms : TRIAL_MS);
 }
 
 static void end_trial(struct reload *reload)
@@ -72,6 +72,15 @@ void reload_fail(struct reload *reload, const char *why)
 	note_failure(reload, why);
 }
 
+/* The next generation may be the first that is watched, or the first that is not. */
+static void begin_or_end_watch(struct reload *reload)
+{
+	uint64_t fingerprint = look_at_files(reload);
+
+	if ((fingerprint == 0) != (reload->fingerprint == 0))
+		reload->fingerprint = reload->seen = fingerprint;
+}
+
 static void commit(struct reload *reload)
 {
 	void *old = reload->daemon;
@@ -84,7 +93,8 @@ static void commit(struct reload *reload)
 	reload->failure.text[0] = '\0';
 	end_trial(reload);
 	reload->config->commit(old, reload->daemon);
-	children_tell(reload->children, ROLE_WORKER, ROLE_GENERATION, reload->generation);
+	children_tell_generation(reload->children, reload->generation);
+	begin_or_end_watch(reload);
 	log_begin(&line, LOG_INFO, 0, "reloaded");
 	log_number(&line, "generation", reload->generation);
 	log_end(&line);
@@ -107,6 +117,11 @@ static void watch_files(struct reload *reload)
 	reload->seen = seen;
 }
 
+void reload_remember(struct reload *reload)
+{
+	reload->again = true;
+}
+
 void reload_go_on(struct reload *reload)
 {
 	if (reload->on_trial && children_trial_ready(reload->children))
@@ -117,14 +132,17 @@ void reload_go_on(struct reload *reload)
 		reload->again = false;
 		reload_begin(reload);
 	}
+	children_end_overdue(reload->children);
 	if (reload->fingerprint != 0)
 		watch_files(reload);
 }
 
 uint64_t reload_next_ms(const struct reload *reload)
 {
-	uint64_t next_ms = reload->on_trial ? reload->trial_end_ms : UINT64_MAX;
+	uint64_t next_ms = children_next_overdue_ms(reload->children);
 
+	if (reload->on_trial && reload->trial_end_ms < next_ms)
+		next_ms = reload->trial_end_ms;
 	if (reload->fingerprint != 0 && reload->look_ms < next_ms)
 		next_ms = reload->look_ms;
 	return next_ms;

@@ -23,7 +23,7 @@ struct reload {
 	uint32_t generation;
 	time_t since; /* when it was put in force */
 	bool on_trial;
-	bool again; /* asked for while one was on trial */
+	bool again; /* asked for while one was on trial, or during the start */
 	void *next;
 	uint64_t trial_end_ms;
 	time_t tried;            /* when a reload was last tried; 0: never */
@@ -37,6 +37,9 @@ void reload_init(struct reload *reload, const struct supervisor_config *config, 
 
 /* HUP, or a file that changed. */
 void reload_begin(struct reload *reload);
+
+/* HUP during the start: a reload follows it. */
+void reload_remember(struct reload *reload);
 
 /* A gatekeeper on trial cannot start. */
 void reload_fail(struct reload *reload, const char *why);

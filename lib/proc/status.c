@@ -10,7 +10,7 @@
 #include "portseal/scoreboard.h"
 #include "portseal/text.h"
 
-#define STATUS_MAX 8192
+#define STATUS_MAX 65536 /* with every place of `children` taken */
 #define ANSWERS_PER_TURN 8
 
 static void add_time(struct text *text, const char *key, time_t when)

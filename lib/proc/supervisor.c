@@ -239,6 +239,8 @@ static void on_signal(struct supervisor *supervisor)
 			on_stop(supervisor);
 		else if (info.ssi_signo == SIGHUP && supervisor->phase == PHASE_SERVING)
 			reload_begin(&supervisor->reload);
+		else if (info.ssi_signo == SIGHUP && supervisor->phase == PHASE_STARTING)
+			reload_remember(&supervisor->reload);
 	}
 }
 
