@@ -64,7 +64,7 @@ static void side_close(struct bridge_side *side, enum close_how how)
 		return;
 	uv_close((uv_handle_t *)&side->poll, on_poll_closed);
 	side->mask = 0;
-	if (how != CLOSE_RESET && side == &side->bridge->plain)
+	if (how != CLOSE_RESET)
 		net_disarm_reset(side->fd);
 	if (how == CLOSE_LINGER)
 		linger_close(side->bridge->linger, side->fd);
@@ -319,7 +319,10 @@ static enum ps_err refuse(const struct bridge_config *config)
 enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridge)
 {
 	struct bridge *made = calloc(1, sizeof(*made));
-	net_arm_reset(config->plain_fd); /* should this process die, the kernel's close must not look like a clean end */
+	/* Should this process die, the kernel's close must not look like a clean end; not to the sealed peer either: there
+	 * are TLS clients that take a bare FIN for one. */
+	net_arm_reset(config->plain_fd);
+	net_arm_reset(config->sealed_fd);
 	if (made == NULL)
 		return refuse(config);
 	made->sealed.fd = config->sealed_fd;

@@ -12,7 +12,7 @@ import threading
 import time
 
 from outsiders import BareTls
-from portseal_testing import PATIENCE, Process, Scenario, free_port, main, read_all, reset, run, tool
+from portseal_testing import PATIENCE, Process, Scenario, free_port, main, read_all, reset, run, tool, wait_until
 
 ANY = "{ any = true; }"
 INTO_STDERR = ["sh", "-c", 'exec "$@" >&2', "sh"]  # so that Process sees what a client prints
@@ -129,6 +129,7 @@ checkHost = localhost
         bare.send(b"one more thing")
         bare.end_our_direction()
         relay.wait_for("event=closed reason=done .*in=14 out=3 ")
+        wait_until(lambda: heard, "the application has read to the end")
         self.assertEqual(heard, [b"one more thing"])
 
     def test_a_client_that_lets_the_kernel_collect_small_writes_is_not_held_up(self):
