@@ -11,6 +11,7 @@
 
 #include "portseal/connector.h"
 #include "portseal/log.h"
+#include "portseal/net.h"
 #include "portseal/tls_stream.h"
 
 struct carriage {
@@ -236,6 +237,8 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 		carriages->config.on_end(carriages->config.owner, handover->client_pin);
 		return;
 	}
+	if (fd >= 0)
+		net_arm_reset(fd); /* from here on, should this process die; the bridge or linger_close disarms it */
 	log_accepted(carriage, handover);
 	if (fd < 0) {
 		end(carriage, &(struct closing){ .reason = "no-descriptors", .alert = ALERT_NONE });

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "portseal/net.h"
+
 #define READ_SIZE 16384 /* discarded in one turn of the loop */
 
 /* One socket that waits for its peer to close. */
@@ -163,6 +165,7 @@ enum ps_err linger_new(uv_loop_t *loop, struct linger_set **linger)
 
 void linger_close(struct linger_set *linger, int fd)
 {
+	net_disarm_reset(fd); /* whoever carried it may have armed one, against dying with it */
 	if (linger->count >= LINGER_MAX || shutdown(fd, SHUT_WR) != 0 || !watch(linger, fd)) {
 		(void)close(fd);
 		return;
