@@ -75,8 +75,9 @@ struct supervisor_config {
 	enum ps_err (*prepare)(void *daemon, void **next, struct ps_cause *cause);
 	void (*commit)(void *old, void *next);
 	void (*abandon)(void *next);
-	uint64_t trial_ms;  /* 0: half a minute */
-	uint64_t retire_ms; /* gatekeepers that have not finished so long after they were told to are killed; 0: two minutes */
+	uint64_t trial_ms; /* 0: half a minute */
+	uint64_t
+		retire_ms; /* gatekeepers that have not finished so long after they were told to are killed; 0: two minutes */
 	/* A number that changes when a file of the configuration does; asked once a second. NULL or 0: not watched. */
 	uint64_t (*fingerprint)(void *daemon);
 	int status_fd; /* listening unix socket: whoever connects reads one JSON object; 0: none */
