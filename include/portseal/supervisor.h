@@ -87,8 +87,8 @@ struct supervisor_config {
  * index=0 signal=9 connections=12; event=draining; event=stopped).
  * Returns the exit code: 0 drained, 1 drain_timeout cut something or a second signal ended it at once, 3 a role said
  * ROLE_FATAL during the first start (its line is printed as "PROGRAM: LINE"). ROLE_FATAL at a restart is logged as an
- * error and tried again with back-off. HUP reloads (during the start or a reload: once that is over): event=reloaded generation=2, or event=reload-failed with the cause
- * and the old generation in force; during a drain it is ignored. */
+ * error and tried again with back-off. HUP reloads (during the start or a reload: once that is over): event=reloaded
+ * generation=2, or event=reload-failed with the cause and the old generation in force; during a drain it is ignored. */
 int supervisor_run(const struct supervisor_config *config);
 
 #endif
