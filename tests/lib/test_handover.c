@@ -327,6 +327,135 @@ static void test_what_follows_a_dropped_message_arrives(void **state)
 	assert_int_equal(fixture.got.type, HANDOVER_DIAL);
 }
 
+static struct handover_rejudge question(void)
+{
+	return (struct handover_rejudge){
+		.id = 21, .generation = 2, .service_name = "billing", .presented = { .len = 5, .der = "chain" }
+	};
+}
+
+static struct handover_judged judgement(void)
+{
+	return (struct handover_judged){
+		.id = 21, .generation = 2, .refusal = REFUSAL_REVOKED, .not_after = -1, .detail = "why"
+	};
+}
+
+static void test_a_question_arrives_with_its_chain(void **state)
+{
+	(void)state;
+	const struct handover_rejudge sent = question();
+	assert_int_equal(handover_send_rejudge(fixture.far, &sent), PS_OK);
+	assert_int_equal(receive(), PS_OK);
+	assert_int_equal(fixture.got.type, HANDOVER_REJUDGE);
+	assert_int_equal(fixture.got.fd, -1);
+	assert_memory_equal(&fixture.got.body.rejudge, &sent, offsetof(struct handover_rejudge, presented.der) + 5);
+}
+
+static void test_the_longest_chain_arrives(void **state)
+{
+	(void)state;
+	struct handover_rejudge sent = question();
+	sent.presented.len = HANDOVER_PRESENTED_MAX;
+	memset(sent.presented.der, 'd', sizeof(sent.presented.der));
+	assert_int_equal(handover_send_rejudge(fixture.far, &sent), PS_OK);
+	assert_int_equal(receive(), PS_OK);
+	assert_memory_equal(&fixture.got.body.rejudge, &sent, sizeof(sent));
+}
+
+static void test_a_question_of_any_other_length_is_dropped(void **state)
+{
+	(void)state;
+	const struct handover_rejudge sent = question();
+	refuse_wrong_lengths(HANDOVER_REJUDGE, &sent, offsetof(struct handover_rejudge, presented.der) + 5, -1);
+}
+
+static void test_a_chain_of_another_length_than_it_says_is_dropped(void **state)
+{
+	static const uint32_t lengths[] = { 0, 4, 6, HANDOVER_PRESENTED_MAX, HANDOVER_PRESENTED_MAX + 1, UINT32_MAX };
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct handover_rejudge sent = question();
+		sent.presented.len = lengths[i];
+		fixture.connection.presented.len = lengths[i];
+		assert_int_equal(channel_send(fixture.far, HANDOVER_REJUDGE, &sent,
+		                              offsetof(struct handover_rejudge, presented.der) + 5, -1),
+		                 PS_OK);
+		assert_dropped();
+		assert_int_equal(channel_send(fixture.far, HANDOVER_CONNECTION, &fixture.connection,
+		                              offsetof(struct handover, presented.der) + 5, STDIN_FILENO),
+		                 PS_OK);
+		assert_dropped();
+	}
+}
+
+static void test_a_descriptor_that_comes_with_a_question_is_closed(void **state)
+{
+	(void)state;
+	const struct handover_rejudge sent = question();
+	const struct handover_judged told = judgement();
+	assert_int_equal(channel_send(fixture.far, HANDOVER_REJUDGE, &sent,
+	                              offsetof(struct handover_rejudge, presented.der) + 5, STDIN_FILENO),
+	                 PS_OK);
+	assert_dropped();
+	assert_int_equal(channel_send(fixture.far, HANDOVER_JUDGED, &told, sizeof(told), STDIN_FILENO), PS_OK);
+	assert_dropped();
+}
+
+static void test_a_service_without_its_end_is_dropped(void **state)
+{
+	(void)state;
+	struct handover_rejudge sent = question();
+	memset(sent.service_name, 's', sizeof(sent.service_name));
+	assert_int_equal(handover_send_rejudge(fixture.far, &sent), PS_OK);
+	assert_dropped();
+	memset(fixture.connection.service_name, 's', sizeof(fixture.connection.service_name));
+	assert_connection_dropped();
+}
+
+static void test_a_target_without_its_end_is_dropped(void **state)
+{
+	(void)state;
+	memset(fixture.connection.target.host, 'h', sizeof(fixture.connection.target.host));
+	assert_connection_dropped();
+	memset(&fixture.connection.target, 0, sizeof(fixture.connection.target));
+	memset(fixture.connection.target.path, 'p', sizeof(fixture.connection.target.path));
+	assert_connection_dropped();
+}
+
+static void test_a_judgement_arrives(void **state)
+{
+	(void)state;
+	const struct handover_judged sent = judgement();
+	assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
+	assert_int_equal(receive(), PS_OK);
+	assert_int_equal(fixture.got.type, HANDOVER_JUDGED);
+	assert_memory_equal(&fixture.got.body.judged, &sent, sizeof(sent));
+}
+
+static void test_a_judgement_of_any_other_length_is_dropped(void **state)
+{
+	(void)state;
+	const struct handover_judged sent = judgement();
+	refuse_wrong_lengths(HANDOVER_JUDGED, &sent, sizeof(sent), -1);
+}
+
+static void test_a_judgement_that_means_nothing_is_dropped(void **state)
+{
+	static const uint32_t refusals[] = { REFUSAL_COUNT, REFUSAL_COUNT + 1, UINT32_MAX };
+	(void)state;
+	struct handover_judged sent = judgement();
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		sent.refusal = refusals[i];
+		assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
+		assert_dropped();
+	}
+	sent = judgement();
+	memset(sent.detail, 'd', sizeof(sent.detail));
+	assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
+	assert_dropped();
+}
+
 #define on_slot(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -354,6 +483,16 @@ int main(void)
 		on_slot(test_every_refusal_that_exists_may_be_told),
 		on_slot(test_an_unknown_type_is_dropped_with_its_descriptor),
 		on_slot(test_what_follows_a_dropped_message_arrives),
+		on_slot(test_a_question_arrives_with_its_chain),
+		on_slot(test_the_longest_chain_arrives),
+		on_slot(test_a_question_of_any_other_length_is_dropped),
+		on_slot(test_a_chain_of_another_length_than_it_says_is_dropped),
+		on_slot(test_a_descriptor_that_comes_with_a_question_is_closed),
+		on_slot(test_a_service_without_its_end_is_dropped),
+		on_slot(test_a_target_without_its_end_is_dropped),
+		on_slot(test_a_judgement_arrives),
+		on_slot(test_a_judgement_of_any_other_length_is_dropped),
+		on_slot(test_a_judgement_that_means_nothing_is_dropped),
 	};
 	return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
 }

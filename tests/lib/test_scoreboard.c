@@ -369,6 +369,66 @@ static void test_what_one_process_counts_another_sees(void **state)
 	scoreboard_free(board);
 }
 
+static void set_limits(struct scoreboard *board, uint64_t connections, uint64_t per_client, bool holds)
+{
+	const struct scoreboard_config limits = { .connections = connections, .connections_per_client = per_client };
+
+	assert_int_equal(scoreboard_set_limits(board, &limits), holds);
+}
+
+static void test_a_limit_that_is_lowered_cuts_nobody_and_admits_nobody(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(3, 0);
+	for (unsigned i = 0; i < 3; i++)
+		live_in(board, 0, alice);
+	set_limits(board, 2, 0, true);
+	assert_int_equal(scoreboard_total(board), 3);
+	scoreboard_leave(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_FULL);
+	scoreboard_leave(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_ADMITTED);
+	scoreboard_free(board);
+}
+
+static void test_a_limit_that_is_raised_admits_more(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(1, 0);
+	live_in(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_FULL);
+	set_limits(board, 2, 0, true);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_ADMITTED);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_FULL);
+	scoreboard_free(board);
+}
+
+static void test_a_clients_limit_changes_in_both_directions(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(100, 1);
+	live_in(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_CLIENT_FULL);
+	set_limits(board, 100, 2, true);
+	live_in(board, 0, alice);
+	set_limits(board, 100, 1, true);
+	scoreboard_leave(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_CLIENT_FULL);
+	set_limits(board, 100, 0, true);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_ADMITTED);
+	scoreboard_free(board);
+}
+
+static void test_a_clients_limit_that_was_none_at_the_start_stays_none(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(100, 0);
+	set_limits(board, 100, 1, false);
+	live_in(board, 0, alice);
+	assert_int_equal(scoreboard_admit(board, 0, alice), SCOREBOARD_ADMITTED);
+	scoreboard_free(board);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +453,10 @@ int main(void)
 		cmocka_unit_test(test_processes_that_race_as_one_client_get_its_limit_exactly),
 		cmocka_unit_test(test_roles_killed_at_work_leave_a_board_that_works),
 		cmocka_unit_test(test_what_one_process_counts_another_sees),
+		cmocka_unit_test(test_a_limit_that_is_lowered_cuts_nobody_and_admits_nobody),
+		cmocka_unit_test(test_a_limit_that_is_raised_admits_more),
+		cmocka_unit_test(test_a_clients_limit_changes_in_both_directions),
+		cmocka_unit_test(test_a_clients_limit_that_was_none_at_the_start_stays_none),
 	};
 	return cmocka_run_group_tests_name("scoreboard", tests, NULL, NULL);
 }
