@@ -332,16 +332,17 @@ static uint64_t overdue_ms(const struct children *children, const struct child *
 	return child->retired_ms + (children->config->retire_ms > 0 ? children->config->retire_ms : RETIRE_MS);
 }
 
-void children_end_overdue(const struct children *children)
+void children_end_overdue(struct children *children)
 {
 	for (unsigned i = 0; i < children->n; i++) {
-		const struct child *child = &children->at[i];
+		struct child *child = &children->at[i];
 
 		if (child->standing != CHILD_RETIRING || children_now_ms() < overdue_ms(children, child))
 			continue;
 		log_event(LOG_WARN, "role-killed", "gatekeeper %u of generation %u did not finish", child->index,
 		          child->generation);
 		kill(child->pid, SIGKILL);
+		child->retired_ms = children_now_ms(); /* it takes a moment to die: once is enough */
 	}
 }
 

@@ -60,7 +60,7 @@ void children_drop_trial(struct children *children);
 /* Those on trial are in force and told so, the gatekeepers that were are told to retire. */
 void children_promote_trial(struct children *children, void *daemon);
 /* Kills those that retire for longer than they may. */
-void children_end_overdue(const struct children *children);
+void children_end_overdue(struct children *children);
 /* When one of them will be overdue; UINT64_MAX: none retires. */
 uint64_t children_next_overdue_ms(const struct children *children);
 bool children_trial_ready(const struct children *children);
