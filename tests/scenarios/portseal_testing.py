@@ -257,11 +257,7 @@ class Load(threading.Thread):
         self.rounds, self.outcome, self.last = 0, None, False
         self.start()
 
-    # A role that is killed while LeakSanitizer looks at it leaves this word of the tracer's; no program of ours says it.
-TRACER_KILLED = re.compile(rb"==\d+==Unable to get registers from thread \d+\.\n")
-
-
-def run(self):
+    def run(self):
         try:
             while not self.last:
                 data = os.urandom(self.size)
@@ -292,8 +288,6 @@ def run(self):
         for load in loads:
             load.join(PATIENCE)
         return dict(collections.Counter(load.outcome for load in loads))
-    done.stderr = TRACER_KILLED.sub(b"", done.stderr)
-    return done
 
 
 def reset(connection):
@@ -308,10 +302,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+# A role that is killed while LeakSanitizer looks at it leaves this word of the tracer's; no program of ours says it.
+TRACER_KILLED = re.compile(rb"==\d+==Unable to get registers from thread \d+\.\n")
+
+
 def run(argv, stdin=b"", patience=None, env=None, cwd=None):
     """A foreign program from start to end: CompletedProcess with bytes."""
-    return subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=patience or PATIENCE, env=env, cwd=cwd, check=False)
+    done.stderr = TRACER_KILLED.sub(b"", done.stderr)
+    return done
 
 
 class Scenario(unittest.TestCase):
