@@ -35,7 +35,7 @@ struct carriage {
 
 struct carriages {
 	struct carriages_config config;
-	LIST_HEAD(, carriage) list;
+	LIST_HEAD(carriage_list, carriage) list;
 	size_t n;
 };
 

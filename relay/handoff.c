@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "handoff.h"
 
+#include <assert.h>
+
 void handoff_init(struct handoff *handoff, const struct role_env *env)
 {
 	*handoff = (struct handoff){ .env = env, .next = env->index % env->n_slots };
@@ -32,6 +34,7 @@ enum refusal handoff_send(struct handoff *handoff, const struct handover *handov
 {
 	unsigned n_slots = handoff->env->n_slots;
 
+	assert(n_slots > 0); /* a daemon has a worker */
 	/* First round: workers that live. Second: any; the queue of one that died waits for its replacement. */
 	for (unsigned tries = 0; tries < 2 * n_slots; tries++) {
 		unsigned slot = handoff->next;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "route.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ enum ps_err route_protocols_new(const struct relay_config *config, struct route_
 	for (size_t k = 0; k < config->services_list.n; k++)
 		n += config_services(config)[k].alpn.n;
 	protocols->n = 0;
+	assert(n > 0); /* a configuration has a service */
 	protocols->names = calloc(n, sizeof(*protocols->names));
 	if (protocols->names == NULL)
 		return PS_E_NOMEM;

@@ -26,8 +26,8 @@ struct sources {
 	size_t n_shaking;
 	size_t n_waiting;
 	uint64_t seed; /* so that nobody can choose addresses that share a bucket */
-	TAILQ_HEAD(, source) turns;
-	LIST_HEAD(, source) buckets[BUCKETS];
+	TAILQ_HEAD(source_turns, source) turns;
+	LIST_HEAD(source_bucket, source) buckets[BUCKETS];
 };
 
 enum ps_err sources_new(size_t limit, size_t per_source, struct sources **sources)
@@ -55,11 +55,16 @@ static void forget(struct source *source)
 
 void sources_free(struct sources *sources)
 {
+	struct source *source;
+	struct source *next;
+
 	if (sources == NULL)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
-		while (!LIST_EMPTY(&sources->buckets[i]))
-			forget(LIST_FIRST(&sources->buckets[i]));
+		for (source = LIST_FIRST(&sources->buckets[i]); source != NULL; source = next) {
+			next = LIST_NEXT(source, bucket);
+			free(source);
+		}
 	free(sources);
 }
 

@@ -19,7 +19,7 @@ struct standing {
 	uint64_t id;
 	uint32_t generation; /* that judged it last */
 	int64_t not_after;
-	LIST_HEAD(, standing_member) members;
+	LIST_HEAD(standing_members, standing_member) members;
 	LIST_ENTRY(standing) bucket;
 	char service_name[HANDOVER_SERVICE_MAX];
 	uint8_t pin[IDENTITY_PIN_LEN];
@@ -33,7 +33,7 @@ struct standings {
 	uint32_t generation;
 	uint64_t next_id;
 	size_t n_open; /* due or asked */
-	LIST_HEAD(, standing) buckets[BUCKETS];
+	LIST_HEAD(standing_bucket, standing) buckets[BUCKETS];
 };
 
 enum ps_err standings_new(standing_fall_fn *on_fall, void *owner, struct standings **standings)
@@ -66,11 +66,16 @@ static void forget(struct standings *standings, struct standing *standing)
 
 void standings_free(struct standings *standings)
 {
+	struct standing *standing;
+	struct standing *next;
+
 	if (standings == NULL)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
-		while (!LIST_EMPTY(&standings->buckets[i]))
-			forget(standings, LIST_FIRST(&standings->buckets[i]));
+		for (standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
+			next = LIST_NEXT(standing, bucket);
+			free(standing);
+		}
 	free(standings);
 }
 

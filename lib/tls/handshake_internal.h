@@ -45,9 +45,9 @@ struct handshake_bio {
 void handshake_bio_init(struct handshake_bio *bio, int fd);
 void handshake_bio_clear(struct handshake_bio *bio);
 
-/* For mbedtls_ssl_set_bio; `bio` is a struct handshake_bio. */
-int handshake_bio_recv(void *bio, unsigned char *bytes, size_t len);
-int handshake_bio_send(void *bio, const unsigned char *bytes, size_t len);
+/* For mbedtls_ssl_set_bio; `ctx` is a struct handshake_bio. */
+int handshake_bio_recv(void *ctx, unsigned char *bytes, size_t len);
+int handshake_bio_send(void *ctx, const unsigned char *bytes, size_t len);
 
 /* Writes what was gathered. 0, MBEDTLS_ERR_SSL_WANT_WRITE, or another mbedTLS code. */
 int handshake_bio_flush(struct handshake_bio *bio);
