@@ -451,5 +451,6 @@ tunnels = ( {tunnels} );
 
 def main():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    os.umask(0o022)  # the files made here are judged by their modes
     sys.stdout.reconfigure(line_buffering=True)
     unittest.main(verbosity=2)
