@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service_terms -- how a relay's worker carries what is for a service: the part of the configuration that a gatekeeper
+ * sends along with each right it grants, as workers know no configuration themselves.
+ *
+ * Travels inside hand-overs and judgements, as it stands: plain values only, no pointers.
+ */
+#ifndef PORTSEAL_SERVICE_TERMS_H
+#define PORTSEAL_SERVICE_TERMS_H
+
+#include <stdint.h>
+
+#include "portseal/address.h"
+
+struct service_terms {
+	struct address target;
+	uint64_t connect_ms, idle_ms;
+};
+
+#endif
