@@ -12,6 +12,7 @@
 #include "portseal/judge.h"
 #include "portseal/text.h"
 #include "portseal/trust.h"
+#include "ruling.h"
 
 #define EXIT_USAGE 2
 #define EXIT_CONFIG 3
@@ -19,16 +20,19 @@
 #define VALUE_MAX 4096
 
 struct explained {
-	const struct relay_service *service;
-	struct identity *identity; /* NULL: the certificate could not be read that far */
-	struct verdict chain;
-	struct verdict access;   /* judged only when the chain is good */
-	struct verdict on_trial; /* of would_allow: the same, and only where the service has it */
+	const char *asked;                   /* the service's name */
+	const struct relay_service *service; /* NULL: there is none of that name */
+	struct identity *identity;           /* NULL: the certificate could not be read that far */
+	struct verdict verdict;
+	struct verdict on_trial; /* of would_allow: only where the chain is good and the service has it */
 };
 
-static const struct verdict *verdict_of(const struct explained *explained)
+/* Whoever is told that there is no such service, or that no rule matches, showed a good chain. */
+static bool has_good_chain(const struct explained *explained)
 {
-	return explained->chain.refusal != REFUSAL_NONE ? &explained->chain : &explained->access;
+	const enum refusal refusal = explained->verdict.refusal;
+
+	return refusal == REFUSAL_NONE || refusal == REFUSAL_NOT_ALLOWED || refusal == REFUSAL_UNKNOWN_SERVICE;
 }
 
 /* One value of foreign origin, escaped for a terminal. */
@@ -111,7 +115,7 @@ static void print_rules(const char *label, const struct access_list *list, const
 /* Was would_allow judged? */
 static bool has_trial(const struct explained *explained)
 {
-	return explained->service->would_allow.n_rules > 0 && explained->chain.refusal == REFUSAL_NONE;
+	return explained->service != NULL && explained->service->would_allow.n_rules > 0 && has_good_chain(explained);
 }
 
 static void print_trial(const struct explained *explained)
@@ -127,20 +131,21 @@ static void print_trial(const struct explained *explained)
 
 static void print_text(const struct explained *explained)
 {
-	const struct verdict *verdict = verdict_of(explained);
+	const struct verdict *verdict = &explained->verdict;
+	const bool has_rules = explained->identity != NULL && explained->service != NULL;
 
 	if (explained->identity != NULL)
 		print_identity(explained->identity);
-	printf("%-14s %s\n", "chain", explained->chain.refusal == REFUSAL_NONE ? "good" : "refused");
-	printf("%-14s %s\n", "service", explained->service->name);
-	if (explained->identity != NULL)
+	printf("%-14s %s\n", "chain", has_good_chain(explained) ? "good" : "refused");
+	print_line("service", explained->asked);
+	if (has_rules)
 		print_rules("rule", &explained->service->allow, explained->identity);
 	if (verdict->refusal == REFUSAL_NONE)
 		printf("%-14s allowed by rule %d\n", "verdict", verdict->rule + 1);
 	else
 		printf("%-14s refused: %s: %s (the client reads the alert %s)\n", "verdict", refusal_name(verdict->refusal),
 		       verdict->detail.text, alert_name((uint8_t)refusal_alert(verdict->refusal)));
-	if (explained->identity != NULL)
+	if (has_rules)
 		print_rules("would", &explained->service->would_allow, explained->identity);
 	print_trial(explained);
 }
@@ -207,18 +212,19 @@ static void json_rules(const char *key, const struct access_list *list, const st
 
 static void print_json(const struct explained *explained)
 {
-	const struct verdict *verdict = verdict_of(explained);
+	const struct verdict *verdict = &explained->verdict;
 
 	printf("{");
-	if (explained->identity != NULL) {
+	if (explained->identity != NULL)
 		json_identity(explained->identity);
+	if (explained->identity != NULL && explained->service != NULL) {
 		json_rules("rules", &explained->service->allow, explained->identity);
 		if (explained->service->would_allow.n_rules > 0)
 			json_rules("would_rules", &explained->service->would_allow, explained->identity);
 	}
 	if (has_trial(explained))
 		printf("\"would_allow\":%s,", explained->on_trial.refusal == REFUSAL_NONE ? "true" : "false");
-	json_member("service", explained->service->name);
+	json_member("service", explained->asked);
 	if (verdict->refusal != REFUSAL_NONE) {
 		json_member("reason", refusal_name(verdict->refusal));
 		json_member("detail", verdict->detail.text);
@@ -229,21 +235,33 @@ static void print_json(const struct explained *explained)
 	printf("\"allowed\":%s}\n", verdict->refusal == REFUSAL_NONE ? "true" : "false");
 }
 
-static const struct relay_service *find_service(const struct relay_config *config, const char *name,
-                                                struct ps_cause *cause)
+/* The one that is meant, or none where several are there and none is named: the question is not complete then. */
+static enum ps_err choose_service(const struct relay_config *config, const char *name, int *service,
+                                  struct ps_cause *cause)
 {
-	const struct relay_service *services = config_services(config);
+	*service = 0;
+	if (name != NULL)
+		*service = ruling_find_service(config, name);
+	else if (config->services_list.n != 1)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s has several services: use --service NAME", config->path);
+	return PS_OK;
+}
 
-	if (name == NULL && config->services_list.n == 1)
-		return &services[0];
-	for (size_t i = 0; name != NULL && i < config->services_list.n; i++)
-		if (strcmp(services[i].name, name) == 0)
-			return &services[i];
-	if (name == NULL)
-		ps_cause_set(cause, PS_E_CONFIG, "%s has several services: use --service NAME", config->path);
-	else
-		ps_cause_set(cause, PS_E_CONFIG, "%s has no service \"%s\"", config->path, name);
-	return NULL;
+/* As the gatekeeper does; what was asked for is known here only. */
+static void judge(struct explained *explained, const struct relay_config *config, struct trust *trust,
+                  struct mbedtls_x509_crt *chain, int service)
+{
+	char quoted[TEXT_QUOTED_MAX];
+
+	explained->service = service != CONFIG_NO_SERVICE ? &config_services(config)[service] : NULL;
+	if (explained->service != NULL)
+		explained->asked = explained->service->name;
+	ruling_make(config, trust, chain, service, (int64_t)time(NULL), &explained->verdict, &explained->identity);
+	if (explained->verdict.refusal == REFUSAL_UNKNOWN_SERVICE)
+		(void)ps_cause_set(&explained->verdict.detail, PS_E_AUTH, "%s has no service \"%s\"", config->path,
+		                   text_escaped(quoted, explained->asked));
+	if (has_trial(explained))
+		judge_access(&explained->service->would_allow, explained->identity, &explained->on_trial);
 }
 
 static enum ps_err load_trust(const struct relay_config *config, struct trust **trust, struct ps_cause *cause)
@@ -263,30 +281,27 @@ struct explain_options {
 
 static int explain(const struct explain_options *options)
 {
-	struct explained explained = { .service = NULL };
+	struct explained explained = { .asked = options->service };
 	struct relay_config *config = NULL;
 	struct trust *trust = NULL;
 	struct mbedtls_x509_crt *chain = NULL;
 	struct ps_cause cause;
+	int service = CONFIG_NO_SERVICE;
 	int exit_code = EXIT_CONFIG;
 
 	if (config_load(options->config, &config, &cause) != PS_OK ||
-	    (explained.service = find_service(config, options->service, &cause)) == NULL ||
+	    choose_service(config, options->service, &service, &cause) != PS_OK ||
 	    load_trust(config, &trust, &cause) != PS_OK ||
 	    certificate_chain_new(options->certificate, &chain, &cause) != PS_OK) {
 		fprintf(stderr, "portseal-relay: %s\n", cause.text);
 		goto done;
 	}
-	judge_chain(trust, PURPOSE_CLIENT, chain, (int64_t)time(NULL), &explained.chain, &explained.identity);
-	if (explained.chain.refusal == REFUSAL_NONE) {
-		judge_access(&explained.service->allow, explained.identity, &explained.access);
-		judge_access(&explained.service->would_allow, explained.identity, &explained.on_trial);
-	}
+	judge(&explained, config, trust, chain, service);
 	if (options->json != NULL)
 		print_json(&explained);
 	else
 		print_text(&explained);
-	exit_code = verdict_of(&explained)->refusal == REFUSAL_NONE ? 0 : EXIT_REFUSED;
+	exit_code = explained.verdict.refusal == REFUSAL_NONE ? 0 : EXIT_REFUSED;
 done:
 	identity_free(explained.identity);
 	certificate_chain_free(chain);

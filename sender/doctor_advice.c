@@ -27,7 +27,7 @@ static const struct alert_advice alert_advices[] = {
 	{ ALERT_UNSUPPORTED_CERTIFICATE, DOCTOR_ADMISSION, NULL,
 	  "use a certificate made for clients: portseal-certs sender NAME" },
 	{ ALERT_CERTIFICATE_UNKNOWN, DOCTOR_ADMISSION, NULL,
-	  "often the relay's revocation list is out of date: portseal-certs crl, and bring ca.crl to the relay; " READ_LOG },
+	  "often the relay's revocation list is missing or out of date: portseal-certs crl, and bring ca.crl to the relay; " READ_LOG },
 	{ ALERT_DECRYPT_ERROR, DOCTOR_ADMISSION, NULL, "do --cert and --key belong together? " READ_LOG },
 	{ ALERT_HANDSHAKE_FAILURE, DOCTOR_ADMISSION, NULL, READ_LOG "; often a kind of certificate that it does not take" },
 	{ ALERT_INSUFFICIENT_SECURITY, DOCTOR_ADMISSION, NULL, READ_LOG },
@@ -135,11 +135,14 @@ void doctor_advise_connect(struct text *remedy, enum connect_result result, cons
 	}
 }
 
-void doctor_advise_alert(struct text *remedy, uint8_t alert, bool has_service)
+void doctor_advise_alert(struct text *remedy, enum doctor_step step, uint8_t alert, bool has_service)
 {
 	const struct alert_advice *found = find(alert);
 
-	if (found == NULL)
+	if (step == DOCTOR_TLS && alert == ALERT_INTERNAL_ERROR)
+		text_add(remedy, "try again later; if it stays so, the relay is overloaded, or its limits.handshakes and "
+		                 "limits.waiting are too low; " READ_LOG);
+	else if (found == NULL || (step == DOCTOR_TLS && found->step != DOCTOR_TLS))
 		text_add(remedy, READ_LOG);
 	else
 		text_add(remedy, !has_service && found->without_service != NULL ? found->without_service : found->remedy);

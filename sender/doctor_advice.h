@@ -23,7 +23,7 @@ enum doctor_step doctor_step_of_refusal(enum refusal refusal);
 
 /* Each appends what to do; for an address that is a literal one or a unix socket. */
 void doctor_advise_connect(struct text *remedy, enum connect_result result, const struct address *address);
-void doctor_advise_alert(struct text *remedy, uint8_t alert, bool has_service);
+void doctor_advise_alert(struct text *remedy, enum doctor_step step, uint8_t alert, bool has_service);
 void doctor_advise_refusal(struct text *remedy, enum refusal refusal);
 
 /* "refused: nobody listens there" */

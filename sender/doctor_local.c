@@ -84,7 +84,8 @@ void doctor_warn_of_expiry(struct doctor_finding *finding, int64_t not_after, co
 }
 
 /* What every relay refuses of a client. Returns NULL if there is nothing of the kind, else what to do. */
-static const char *find_fault(const struct identity *identity, enum certificate_use use, struct doctor_finding *finding)
+static const char *find_fault(const struct mbedtls_x509_crt *own, const struct identity *identity,
+                              enum certificate_use use, struct doctor_finding *finding)
 {
 	const int64_t now = (int64_t)time(NULL);
 	char date[CERTIFICATE_DATE_MAX];
@@ -98,6 +99,10 @@ static const char *find_fault(const struct identity *identity, enum certificate_
 		certificate_date(identity->not_before, date);
 		text_addf(&finding->cause, "it is not valid before %s", date);
 		return "is the clock here right? date -u";
+	}
+	if (certificate_may_issue(own)) {
+		text_add(&finding->cause, "it is an authority (CA:TRUE), which nobody may show as their own");
+		return "make one with: portseal-certs sender NAME";
 	}
 	if (use == CERTIFICATE_USE_OTHER) {
 		text_add(&finding->cause, "it was not issued for clients (clientAuth)");
@@ -120,7 +125,7 @@ static bool judge_own(struct doctor *doctor, struct doctor_finding *finding, str
 	identity_label(identity, label);
 	certificate_date(identity->not_after, date);
 	text_addf(&finding->detail, ": \"%s\" until %s", text_escaped(quoted, label), date);
-	const char *remedy = find_fault(identity, use, finding);
+	const char *remedy = find_fault(credentials_chain(credentials), identity, use, finding);
 	if (remedy == NULL && use != CERTIFICATE_USE_NAMED) {
 		text_add(&finding->cause,
 		         "it does not say that it is for clients (clientAuth), which a Portseal relay demands");
@@ -131,7 +136,8 @@ static bool judge_own(struct doctor *doctor, struct doctor_finding *finding, str
 	else
 		text_add(&finding->remedy, remedy);
 	identity_free(identity);
-	return doctor_end(&doctor->report, finding, remedy == NULL ? OUTCOME_DONE : OUTCOME_OWN_SETUP);
+	/* `send` shows what it has, as a clock of ours may be wrong, and is then refused. */
+	return doctor_end(&doctor->report, finding, remedy == NULL ? OUTCOME_DONE : OUTCOME_REFUSED);
 }
 
 bool doctor_check_certificate(struct doctor *doctor)

@@ -77,7 +77,7 @@ static bool fail_by_alert(struct doctor *doctor, struct doctor_finding *finding,
 	const bool has_service = doctor->config->service != NULL;
 
 	text_add(&finding->cause, outcome->cause.text);
-	doctor_advise_alert(&finding->remedy, alert, has_service);
+	doctor_advise_alert(&finding->remedy, finding->step, alert, has_service);
 	if (!has_service && finding->step == DOCTOR_SERVICE && alert != ALERT_ACCESS_DENIED)
 		suggest_services(doctor, &finding->remedy);
 	return doctor_end(&doctor->report, finding, outcome->code);

@@ -22,7 +22,8 @@ static const struct alert_outcome alert_outcomes[] = {
 	  "the relay does not trust the authority that signed our certificate: have it signed by the relay's client_ca",
 	  NULL },
 	{ ALERT_BAD_CERTIFICATE, OUTCOME_REFUSED,
-	  "the relay finds our certificate malformed or wrongly signed: have it issued anew by the relay's client_ca",
+	  "the relay finds our certificate malformed, wrongly signed or under name constraints: have it issued anew by the "
+	  "relay's client_ca",
 	  NULL },
 	{ ALERT_CERTIFICATE_EXPIRED, OUTCOME_REFUSED,
 	  "the relay says that our certificate has expired or is not valid yet: renew it, and compare the clocks", NULL },
@@ -32,7 +33,7 @@ static const struct alert_outcome alert_outcomes[] = {
 	  "the relay does not accept this kind of certificate: it must be made for clients (clientAuth), with a strong key",
 	  NULL },
 	{ ALERT_CERTIFICATE_UNKNOWN, OUTCOME_REFUSED,
-	  "the relay could not accept our certificate: its log says why, often a revocation list that is out of date",
+	  "the relay could not accept our certificate: its log says why, often a revocation list that is missing or out of date",
 	  NULL },
 	{ ALERT_ACCESS_DENIED, OUTCOME_REFUSED,
 	  "the relay does not allow our certificate here: ask its operator for a rule that does",
@@ -48,7 +49,8 @@ static const struct alert_outcome alert_outcomes[] = {
 	  "the relay refused the handshake: its log says why, often a certificate of a kind that it does not take", NULL },
 	{ ALERT_INSUFFICIENT_SECURITY, OUTCOME_REFUSED, "the relay finds what we offer too weak: its log says more", NULL },
 	{ ALERT_INTERNAL_ERROR, OUTCOME_UNDELIVERED,
-	  "the relay could not deliver: the application is down, broke off or timed out (the relay's log says which)",
+	  "the relay could not deliver: the application is down, broke off or timed out, or a limit of the relay is reached "
+	  "(its log says which)",
 	  NULL },
 	{ ALERT_PROTOCOL_VERSION, OUTCOME_NO_RELAY, "the server does not speak TLS 1.3: is this the relay?", NULL },
 };
@@ -190,7 +192,13 @@ void outcome_of_handshake(struct outcome *outcome, const struct handshake_failur
 {
 	switch (failure->refusal) {
 	case REFUSAL_PEER_ALERT:
-		outcome_of_alert(outcome, failure->alert_received, names);
+		if (failure->alert_received == ALERT_INTERNAL_ERROR)
+			outcome_set(
+				outcome, OUTCOME_UNDELIVERED, "%s: %s (alert %s)", names->relay,
+				"the relay turned us away at its door: too many handshakes are under way there; try again later",
+				alert_name(failure->alert_received));
+		else
+			outcome_of_alert(outcome, failure->alert_received, names);
 		break;
 	case REFUSAL_NOT_TLS:
 	case REFUSAL_CLOSED_BEFORE_HELLO:

@@ -236,12 +236,12 @@ class Files(Doctor):
                           "the key does not belong to the certificate", "portseal-certs show")
 
     def test_a_relays_certificate_is_not_for_senders(self):
-        self.assert_stops(self.doctor(1, identity="relay"), "certificate", OWN_SETUP, "clientAuth",
+        self.assert_stops(self.doctor(1, identity="relay"), "certificate", REFUSED, "clientAuth",
                           "portseal-certs sender")
 
     def test_our_own_expired_certificate_is_told_before_anybody_is_asked(self):
         old = issue_old(self, "old-client", "clientAuth")
-        self.assert_stops(self.doctor(1, identity="old-client", pki=old), "certificate", OWN_SETUP,
+        self.assert_stops(self.doctor(1, identity="old-client", pki=old), "certificate", REFUSED,
                           "it expired on 2021-01-01", "portseal-certs renew")
 
 

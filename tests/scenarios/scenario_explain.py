@@ -52,7 +52,18 @@ class Explain(Scenario):
         for argv in (["explain"], ["explain", "-c", self.path], ["explain", "--nope"]):
             done = run([RELAY, *argv])
             self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1))
-        self.assertEqual(self.explain("bob", "third").returncode, 3)
+        done = run([RELAY, "explain", "-c", self.path, "--cert", self.crt("bob")])
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (3, 1))
+        self.assertIn(b"has several services: use --service NAME", done.stderr)
+
+    def test_a_service_that_is_not_there_is_a_refusal_as_online_and_of_a_good_chain(self):
+        done = self.explain("bob", "thi\x1brd")
+        self.assertEqual((done.returncode, done.stderr), (6, b""))
+        self.assertIn(b"\nchain          good\nservice        thi\\x1brd\nverdict        refused: unknown-service: ", done.stdout)
+        told = json.loads(self.explain("bob", "third", "--json").stdout)
+        self.assertEqual((told["allowed"], told["reason"], told["alert"]), (False, "unknown-service", "unrecognized_name"))
+        self.assertNotIn("rules", told)
+        self.assertIn(b"refused: wrong-purpose", self.explain("relay", "third").stdout)
 
 
 if __name__ == "__main__":

@@ -86,10 +86,22 @@ static void test_every_alert_has_a_remedy(void **state)
 	for (unsigned alert = 0; alert <= ALERT_NONE; alert++) {
 		struct text remedy = fresh();
 
-		doctor_advise_alert(&remedy, (uint8_t)alert, alert % 2 == 0);
+		doctor_advise_alert(&remedy, alert % 3 == 0 ? DOCTOR_TLS : DOCTOR_ADMISSION, (uint8_t)alert, alert % 2 == 0);
 		assert_int_not_equal(remedy.len, 0);
 		assert_false(remedy.cut);
 	}
+}
+
+static void test_a_relay_that_is_overloaded_is_no_matter_of_the_application(void **state)
+{
+	struct text remedy = fresh();
+
+	(void)state;
+	doctor_advise_alert(&remedy, DOCTOR_TLS, ALERT_INTERNAL_ERROR, true);
+	assert_says(&remedy, "limits.handshakes");
+	remedy = fresh();
+	doctor_advise_alert(&remedy, DOCTOR_APPLICATION, ALERT_INTERNAL_ERROR, true);
+	assert_says(&remedy, "portseal-relay check");
 }
 
 static void test_a_service_that_was_not_named_is_asked_for(void **state)
@@ -97,10 +109,10 @@ static void test_a_service_that_was_not_named_is_asked_for(void **state)
 	struct text remedy = fresh();
 
 	(void)state;
-	doctor_advise_alert(&remedy, ALERT_UNRECOGNIZED_NAME, false);
+	doctor_advise_alert(&remedy, DOCTOR_SERVICE, ALERT_UNRECOGNIZED_NAME, false);
 	assert_says(&remedy, "name a service by --service");
 	remedy = fresh();
-	doctor_advise_alert(&remedy, ALERT_UNRECOGNIZED_NAME, true);
+	doctor_advise_alert(&remedy, DOCTOR_SERVICE, ALERT_UNRECOGNIZED_NAME, true);
 	assert_says(&remedy, "compare --service");
 }
 
@@ -142,6 +154,7 @@ int main(void)
 		cmocka_unit_test(test_our_refusals_of_a_certificate_belong_to_the_relay),
 		cmocka_unit_test(test_every_refusal_has_a_remedy),
 		cmocka_unit_test(test_every_alert_has_a_remedy),
+		cmocka_unit_test(test_a_relay_that_is_overloaded_is_no_matter_of_the_application),
 		cmocka_unit_test(test_a_service_that_was_not_named_is_asked_for),
 		cmocka_unit_test(test_the_ways_to_fail_to_connect_are_told_apart_with_their_commands),
 		cmocka_unit_test(test_a_unix_socket_is_looked_at_with_ls),

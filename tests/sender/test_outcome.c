@@ -160,6 +160,15 @@ static void test_an_alert_during_the_handshake_counts_as_the_relays_word(void **
 	assert_int_equal(of_handshake(REFUSAL_PEER_ALERT, ALERT_PROTOCOL_VERSION, NULL).code, OUTCOME_NO_RELAY);
 }
 
+static void test_a_relay_that_is_overloaded_is_told_from_an_application_that_is_down(void **state)
+{
+	(void)state;
+	const struct outcome outcome = of_handshake(REFUSAL_PEER_ALERT, ALERT_INTERNAL_ERROR, NULL);
+
+	assert_int_equal(outcome.code, OUTCOME_UNDELIVERED);
+	assert_says(&outcome, "too many handshakes");
+}
+
 static void test_a_fault_of_our_own_is_unforeseen(void **state)
 {
 	(void)state;
@@ -202,6 +211,7 @@ int main(void)
 		cmocka_unit_test(test_a_wrong_name_says_which_was_expected),
 		cmocka_unit_test(test_what_never_became_tls_means_no_relay),
 		cmocka_unit_test(test_an_alert_during_the_handshake_counts_as_the_relays_word),
+		cmocka_unit_test(test_a_relay_that_is_overloaded_is_told_from_an_application_that_is_down),
 		cmocka_unit_test(test_a_fault_of_our_own_is_unforeseen),
 		cmocka_unit_test(test_an_unconfirmed_service_says_how_to_do_without),
 		cmocka_unit_test(test_a_line_holds_no_control_byte_of_a_service),
