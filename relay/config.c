@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "portseal/conf_field.h"
 #include "portseal/text.h"
 
 #define ALPN_MAX 255 /* RFC 7301, section 3.1 */
@@ -219,16 +218,6 @@ static enum ps_err parse_on_revoke(const char *text, void *field, struct ps_caus
 	return PS_OK;
 }
 
-static enum ps_err parse_reload(const char *text, void *field, struct ps_cause *cause)
-{
-	char quoted[TEXT_QUOTED_MAX];
-
-	if (strcmp(text, "signal") != 0 && strcmp(text, "auto") != 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"signal\" or \"auto\"", text_quoted(quoted, text));
-	*(enum reload_on *)field = strcmp(text, "auto") == 0 ? RELOAD_ON_CHANGE : RELOAD_ON_SIGNAL;
-	return PS_OK;
-}
-
 #define IN(field) offsetof(struct relay_config, field)
 static const struct conf_key relay_keys[] = {
 	{ .name = "listen",
@@ -257,7 +246,11 @@ static const struct conf_key relay_keys[] = {
 	  .offset = IN(on_revoke),
 	  .parse = parse_on_revoke,
 	  .default_text = "close" },
-	{ .name = "reload", .type = CONF_CUSTOM, .offset = IN(reload), .parse = parse_reload, .default_text = "signal" },
+	{ .name = "reload",
+	  .type = CONF_CUSTOM,
+	  .offset = IN(reload),
+	  .parse = conf_field_reload,
+	  .default_text = "signal" },
 	{ .name = "status", .type = CONF_PATH, .offset = IN(status) },
 	END,
 };

@@ -13,6 +13,7 @@
 #include "portseal/access.h"
 #include "portseal/address.h"
 #include "portseal/conf.h"
+#include "portseal/conf_field.h"
 #include "portseal/err.h"
 #include "portseal/log.h"
 #include "portseal/trust.h"
@@ -43,8 +44,6 @@ enum on_revoke {
 	ON_REVOKE_CLOSE, /* a living connection whose right is gone is closed */
 	ON_REVOKE_KEEP,  /* only new ones are refused */
 };
-
-enum reload_on { RELOAD_ON_SIGNAL, RELOAD_ON_CHANGE };
 
 struct relay_config {
 	struct conf *conf;

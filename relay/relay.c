@@ -7,9 +7,6 @@
 
 #include "portseal/conf_field.h"
 
-/* More than a supervisor has open: two generations of sockets, and two channels for each role. */
-#define DESCRIPTORS_SEARCHED 2048
-
 /* Where a socket really listens: port 0 has become a number. */
 static void note_address(struct relay_socket *socket)
 {
@@ -128,13 +125,11 @@ void relay_free(struct relay *relay)
 
 void relay_keep_own_sockets(const struct relay *relay)
 {
-	for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS_SEARCHED; fd++) {
-		socklen_t len = sizeof(int);
-		int listens = 0;
+	int fds[RELAY_SOCKETS_MAX];
 
-		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 && !has_socket(relay, fd))
-			close(fd);
-	}
+	for (size_t i = 0; i < relay->n_sockets; i++)
+		fds[i] = relay->sockets[i].fd;
+	net_close_listeners_but(fds, relay->n_sockets);
 }
 
 void relay_close_sockets(struct relay *relay)

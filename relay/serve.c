@@ -3,23 +3,22 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "gatekeeper.h"
+#include "portseal/file.h"
 #include "portseal/handshake.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
 #include "portseal/scoreboard.h"
+#include "portseal/status_socket.h"
 #include "portseal/supervisor.h"
 #include "relay.h"
 #include "worker.h"
 
 #define EXIT_UNFORESEEN 1
 #define EXIT_CONFIG 3
-#define FINGERPRINT_PRIME UINT64_C(0x100000001b3)
 
 /* The generation in force, for the end of the process: only the supervisor's process sees it change. */
 static struct relay *serving;
@@ -119,53 +118,20 @@ static void on_abandon(void *next)
 	relay_free(next);
 }
 
-/* Of one file: whatever changes when it is written or replaced. */
-static uint64_t add_file(uint64_t sum, const char *path)
-{
-	struct stat file = { 0 };
-
-	if (path == NULL)
-		return sum;
-	if (stat(path, &file) != 0)
-		file.st_size = -1;
-	sum = (sum ^ (uint64_t)file.st_mtim.tv_sec) * FINGERPRINT_PRIME;
-	sum = (sum ^ (uint64_t)file.st_mtim.tv_nsec) * FINGERPRINT_PRIME;
-	sum = (sum ^ (uint64_t)file.st_ino) * FINGERPRINT_PRIME;
-	return (sum ^ (uint64_t)file.st_size) * FINGERPRINT_PRIME;
-}
-
 static uint64_t on_fingerprint(void *daemon)
 {
 	const struct relay_config *config = ((const struct relay *)daemon)->config;
-	uint64_t sum = FINGERPRINT_PRIME;
+	uint64_t sum = FILE_FINGERPRINT;
 
 	if (config->reload != RELOAD_ON_CHANGE)
 		return 0;
-	sum = add_file(sum, config->path);
-	sum = add_file(sum, config->tls.certificate);
-	sum = add_file(sum, config->tls.key);
-	sum = add_file(sum, config->tls.client_ca);
+	sum = file_fingerprint(sum, config->path);
+	sum = file_fingerprint(sum, config->tls.certificate);
+	sum = file_fingerprint(sum, config->tls.key);
+	sum = file_fingerprint(sum, config->tls.client_ca);
 	for (size_t i = 0; i < config->tls.crl.n; i++)
-		sum = add_file(sum, config->tls.crl.at[i]);
+		sum = file_fingerprint(sum, config->tls.crl.at[i]);
 	return sum == 0 ? 1 : sum;
-}
-
-static enum ps_err open_status(const char *path, int *fd, struct ps_cause *cause)
-{
-	struct address address = { .kind = ADDRESS_UNIX };
-	int fds[NET_LISTEN_MAX];
-	size_t n_fds = 0;
-	enum ps_err err;
-
-	if (path == NULL)
-		return PS_OK;
-	if (strlen(path) >= sizeof(address.path))
-		return ps_cause_set(cause, PS_E_CONFIG, "status: the path is longer than %zu bytes", sizeof(address.path) - 1);
-	memcpy(address.path, path, strlen(path));
-	err = net_listen(&address, fds, &n_fds, cause);
-	if (err == PS_OK)
-		*fd = fds[0];
-	return err;
 }
 
 static int run(struct relay *relay, int status_fd)
@@ -206,7 +172,7 @@ int serve_main(const char *config_path)
 	if (relay_new(config_path, NULL, &relay, &cause) != PS_OK)
 		goto failed;
 	log_setup(relay->config->log.level, relay->config->log.format, STDERR_FILENO);
-	if (open_status(relay->config->status, &status_fd, &cause) != PS_OK)
+	if (relay->config->status != NULL && status_socket_open(relay->config->status, &status_fd, &cause) != PS_OK)
 		goto failed;
 	warn(relay->config);
 	limits.connections = relay->config->limits.connections;

@@ -26,6 +26,11 @@ enum ps_err conf_field_log_format(const char *text, void *field, struct ps_cause
 /* CUSTOM, into a const char *: letters, digits, "-", "_" and ".", so that it can stand in ALPN and in a path. */
 enum ps_err conf_field_service(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
 
+enum reload_on { RELOAD_ON_SIGNAL, RELOAD_ON_CHANGE };
+
+/* CUSTOM, into an enum reload_on: "signal" or "auto". */
+enum ps_err conf_field_reload(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
+
 /* A socket's relative path starts at the directory of the file it was written in. */
 enum ps_err conf_field_place(const struct conf *conf, struct address *address, struct ps_cause *cause) PS_MUST_CHECK;
 

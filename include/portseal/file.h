@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "portseal/buf.h"
@@ -35,5 +36,10 @@ enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size
 
 /* All of it to a blocking descriptor, however often write(2) is interrupted or short; PS_E_IO leaves errno. */
 enum ps_err file_write_all(int fd, const void *bytes, size_t len) PS_MUST_CHECK;
+
+/* Mixes into `sum` whatever changes when the file is written, replaced or removed; NULL leaves it as it is. Begin with
+ * FILE_FINGERPRINT. */
+#define FILE_FINGERPRINT UINT64_C(0x100000001b3)
+uint64_t file_fingerprint(uint64_t sum, const char *path);
 
 #endif

@@ -48,6 +48,10 @@ void net_arm_reset(int fd);
 /* Back to a FIN. */
 void net_disarm_reset(int fd);
 
+/* In a role, right after its fork: closes every listening socket but these. The supervisor may have others open (those of
+ * another generation), and a door that is taken away must not stay half open. */
+void net_close_listeners_but(const int *fds, size_t n_fds);
+
 /* Raises the soft limit of open files to the hard one; returns what is now allowed. */
 uint64_t net_raise_nofile(void);
 

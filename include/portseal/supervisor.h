@@ -53,6 +53,7 @@ enum role_message {
 	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves (again) */
 	ROLE_GENERATION, /* supervisor to workers and to gatekeepers on trial: body uint32_t: this generation of gatekeepers
 	                  * is in force now */
+	ROLE_OWN = 64,   /* supervisor to workers: types from here on are the daemon's own (brief_worker) */
 };
 
 struct supervisor_config {
@@ -75,6 +76,10 @@ struct supervisor_config {
 	enum ps_err (*prepare)(void *daemon, void **next, struct ps_cause *cause);
 	void (*commit)(void *old, void *next);
 	void (*abandon)(void *next);
+	/* Workers live on: sends one of them what it must know of the generation that is in force now, in messages of types
+	 * from ROLE_OWN on, before it is told ROLE_GENERATION. NULL: workers know no configuration. A failure: that worker is
+	 * killed, and the next one is forked with the new generation. */
+	enum ps_err (*brief_worker)(void *daemon, uint32_t generation, int control);
 	uint64_t trial_ms; /* 0: half a minute */
 	uint64_t
 		retire_ms; /* gatekeepers that have not finished so long after they were told to are killed; 0: two minutes */

@@ -57,6 +57,15 @@ enum ps_err conf_field_service(const char *text, void *field, struct ps_cause *c
 	return PS_OK;
 }
 
+enum ps_err conf_field_reload(const char *text, void *field, struct ps_cause *cause)
+{
+	char quoted[TEXT_QUOTED_MAX];
+	if (strcmp(text, "signal") != 0 && strcmp(text, "auto") != 0)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"signal\" or \"auto\"", text_quoted(quoted, text));
+	*(enum reload_on *)field = strcmp(text, "auto") == 0 ? RELOAD_ON_CHANGE : RELOAD_ON_SIGNAL;
+	return PS_OK;
+}
+
 enum ps_err conf_field_place(const struct conf *conf, struct address *address, struct ps_cause *cause)
 {
 	char path[sizeof(address->path)];

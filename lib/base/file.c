@@ -229,3 +229,16 @@ enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size
 	(void)snprintf(out, out_cap, "%.*s%s%s", (int)base_len, base_dir, slash ? "/" : "", path);
 	return PS_OK;
 }
+
+uint64_t file_fingerprint(uint64_t sum, const char *path)
+{
+	struct stat st = { 0 };
+	if (path == NULL)
+		return sum;
+	if (stat(path, &st) != 0)
+		st.st_size = -1;
+	sum = (sum ^ (uint64_t)st.st_mtim.tv_sec) * FILE_FINGERPRINT;
+	sum = (sum ^ (uint64_t)st.st_mtim.tv_nsec) * FILE_FINGERPRINT;
+	sum = (sum ^ (uint64_t)st.st_ino) * FILE_FINGERPRINT;
+	return (sum ^ (uint64_t)st.st_size) * FILE_FINGERPRINT;
+}

@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* More than a supervisor has open: two generations of sockets, and two channels for each role. */
+#define DESCRIPTORS_SEARCHED 2048
 #define BACKLOG 4096 /* the kernel takes less where net.core.somaxconn says so */
 #define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
@@ -354,6 +356,25 @@ enum ps_err net_connect_result(int fd, struct ps_cause *cause)
 		return ps_cause_set(cause, PS_E_AGAIN, "connect: still under way");
 	number = errno;
 	return ps_cause_errno(cause, category(number), number, "connect");
+}
+
+static bool is_one_of(int fd, const int *fds, size_t n_fds)
+{
+	for (size_t i = 0; i < n_fds; i++)
+		if (fds[i] == fd)
+			return true;
+	return false;
+}
+
+void net_close_listeners_but(const int *fds, size_t n_fds)
+{
+	for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS_SEARCHED; fd++) {
+		int listens = 0;
+		socklen_t len = sizeof(listens);
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
+		    !is_one_of(fd, fds, n_fds))
+			close(fd);
+	}
 }
 
 uint64_t net_raise_nofile(void)

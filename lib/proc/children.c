@@ -183,11 +183,24 @@ static void tell_or_kill(const struct child *child, enum role_message type, cons
 	kill(child->pid, SIGKILL);
 }
 
+static bool brief(const struct children *children, const struct child *worker, uint32_t generation)
+{
+	if (children->config->brief_worker == NULL ||
+	    children->config->brief_worker(worker->daemon, generation, worker->control) == PS_OK)
+		return true;
+	log_event(LOG_ERROR, "role-hangs", "worker %u does not take what it must know: it is killed", worker->index);
+	kill(worker->pid, SIGKILL);
+	return false;
+}
+
 void children_tell_generation(const struct children *children, uint32_t generation)
 {
-	for (unsigned i = 0; i < children->n; i++)
-		if (children->at[i].kind == ROLE_WORKER && children->at[i].pid > 0)
-			tell_or_kill(&children->at[i], ROLE_GENERATION, &generation, sizeof(generation));
+	for (unsigned i = 0; i < children->n; i++) {
+		const struct child *child = &children->at[i];
+
+		if (child->kind == ROLE_WORKER && child->pid > 0 && brief(children, child, generation))
+			tell_or_kill(child, ROLE_GENERATION, &generation, sizeof(generation));
+	}
 }
 
 static void tell_of_slots(const struct children *children, const struct child *gatekeeper)

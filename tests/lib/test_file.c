@@ -316,6 +316,23 @@ static void test_write_all_reports_a_closed_descriptor(void **state)
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, enter_empty_dir, leave_dir)
 
+static void test_a_fingerprint_changes_with_the_file(void **state)
+{
+	(void)state;
+	struct ps_cause cause;
+	uint64_t before = file_fingerprint(FILE_FINGERPRINT, "watched"), after;
+
+	assert_int_equal(file_fingerprint(FILE_FINGERPRINT, NULL), FILE_FINGERPRINT);
+	assert_int_equal(file_fingerprint(FILE_FINGERPRINT, "watched"), before);
+	for (const char *content = "xyz"; *content != '\0'; content++, before = after) {
+		assert_int_equal(file_write("watched", content, strlen(content), 0600, FILE_REPLACE, &cause), PS_OK);
+		after = file_fingerprint(FILE_FINGERPRINT, "watched");
+		assert_int_not_equal(after, before);
+	}
+	assert_int_equal(unlink("watched"), 0);
+	assert_int_not_equal(file_fingerprint(FILE_FINGERPRINT, "watched"), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_relative_paths_are_relative_to_the_base),
 		cmocka_unit_test(test_a_path_that_does_not_fit_is_refused),
 		cmocka_unit_test(test_write_all_reports_a_closed_descriptor),
+		IN_DIR(test_a_fingerprint_changes_with_the_file),
 	};
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
 }

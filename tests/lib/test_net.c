@@ -482,6 +482,24 @@ static void test_a_source_is_an_ipv4_address_or_an_ipv6_64(void **state)
 	assert_memory_equal(&from_unix, &zero, sizeof(zero));
 }
 
+static void test_only_listening_sockets_are_closed_and_not_those_that_stay(void **state)
+{
+	(void)state;
+	struct address address = { .kind = ADDRESS_TCP, .host = "127.0.0.1" };
+	struct ps_cause cause;
+	int stays[NET_LISTEN_MAX], goes[NET_LISTEN_MAX], pair[2];
+	size_t n;
+
+	assert_int_equal(net_listen(&address, stays, &n, &cause), PS_OK);
+	assert_int_equal(net_listen(&address, goes, &n, &cause), PS_OK);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	net_close_listeners_but(stays, 1);
+	assert_int_equal(fcntl(goes[0], F_GETFD), -1);
+	assert_int_equal(close(stays[0]), 0);
+	assert_int_equal(close(pair[0]), 0);
+	assert_int_equal(close(pair[1]), 0);
+}
+
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, enter_dir, leave_dir)
 
 int main(void)
@@ -505,6 +523,7 @@ int main(void)
 		IN_DIR(test_a_missing_unix_socket_is_named),
 		cmocka_unit_test(test_a_lack_of_descriptors_is_a_limit),
 		cmocka_unit_test(test_the_limit_of_open_files_is_raised),
+		cmocka_unit_test(test_only_listening_sockets_are_closed_and_not_those_that_stay),
 		cmocka_unit_test(test_a_source_is_an_ipv4_address_or_an_ipv6_64),
 	};
 	return cmocka_run_group_tests_name("net", tests, NULL, NULL);

@@ -43,6 +43,7 @@ enum manner {
 	HANGS,          /* never ready */
 	IGNORES_RETIRE, /* serves, and never ends */
 	WAITS_FOR_GATE, /* ready when the test opens the gate */
+	UNTOLD,         /* its workers cannot be briefed */
 };
 
 struct scenario {
@@ -100,6 +101,8 @@ static bool obey(const struct role_env *env, enum manner manner)
 	if (err != PS_OK)
 		return err == PS_E_CLOSED;
 	memcpy(&number, body, body_len < sizeof(number) ? body_len : sizeof(number));
+	if (type == ROLE_OWN)
+		role_says(env, "briefed", number);
 	if (type == ROLE_GENERATION)
 		role_says(env, "in-force", number);
 	if (type == ROLE_RETIRE)
@@ -193,6 +196,15 @@ static uint64_t on_fingerprint(void *daemon)
 	return shared->fingerprint;
 }
 
+static enum ps_err brief_worker(void *daemon, uint32_t number, int control)
+{
+	const struct generation *generation = daemon;
+
+	if (generation->manner == UNTOLD)
+		return PS_E_AGAIN;
+	return channel_send(control, ROLE_OWN, &number, sizeof(number), -1);
+}
+
 static void on_ready(void *daemon)
 {
 	(void)daemon;
@@ -217,6 +229,7 @@ static _Noreturn void supervise(void)
 		.trial_ms = scenario->trial_ms > 0 ? scenario->trial_ms : LONG_MS,
 		.retire_ms = scenario->retire_ms > 0 ? scenario->retire_ms : LONG_MS,
 		.fingerprint = on_fingerprint,
+		.brief_worker = brief_worker,
 		.status_fd = status_fd,
 	};
 
@@ -372,6 +385,25 @@ static void test_workers_hear_which_generation_is_in_force(void **state)
 	assert_int_equal(await("worker 0 in-force"), 2);
 	tell_daemon(SIGHUP);
 	assert_int_equal(await("worker 0 in-force"), 3);
+	stop(0, NULL);
+}
+
+static void test_workers_are_briefed_before_they_hear_of_a_generation(void **state)
+{
+	(void)state;
+	start_and_reload(&(struct scenario){ .n_gatekeepers = 1 });
+	assert_int_equal(await_without("worker 0 briefed", "worker 0 in-force"), 2);
+	assert_int_equal(await("worker 0 in-force"), 2);
+	stop(0, NULL);
+}
+
+static void test_a_worker_that_cannot_be_briefed_is_replaced(void **state)
+{
+	(void)state;
+	start_and_reload(&(struct scenario){ .loads = { SERVES, UNTOLD } });
+	expect_in_log("event=role-hangs");
+	(void)await("supervisor 2 commit");
+	assert_int_equal(await_without("worker 0 generation", "worker 0 in-force"), 2);
 	stop(0, NULL);
 }
 
@@ -594,6 +626,8 @@ int main(void)
 		on_daemon(test_gatekeepers_are_replaced_and_workers_live_on),
 		on_daemon(test_the_old_gatekeepers_are_told_to_retire),
 		on_daemon(test_workers_hear_which_generation_is_in_force),
+		on_daemon(test_workers_are_briefed_before_they_hear_of_a_generation),
+		on_daemon(test_a_worker_that_cannot_be_briefed_is_replaced),
 		on_daemon(test_a_gatekeeper_on_trial_hears_when_it_is_in_force),
 		on_daemon(test_a_gatekeeper_that_dies_later_is_not_on_trial_again),
 		on_daemon(test_a_worker_that_dies_later_starts_with_the_new_generation),
