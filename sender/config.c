@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "portseal/conf_field.h"
 #include "portseal/text.h"
 
 #define SECOND ((uint64_t)1000)
@@ -142,6 +141,12 @@ static const struct conf_key sender_keys[] = {
 	  .parse = parse_protocol,
 	  .default_text = "auto" },
 	{ .name = "service", .type = CONF_CUSTOM, .offset = IN(service), .parse = conf_field_service },
+	{ .name = "reload",
+	  .type = CONF_CUSTOM,
+	  .offset = IN(reload),
+	  .parse = conf_field_reload,
+	  .default_text = "signal" },
+	{ .name = "status", .type = CONF_PATH, .offset = IN(status) },
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
 	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
 	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
@@ -290,6 +295,7 @@ enum ps_err config_load(const struct config_options *options, bool needs_tunnels
 		return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
 
 	enum ps_err err = PS_OK;
+	made->path = options->file;
 	if (options->file != NULL)
 		err = conf_load(options->file, sender_keys, made, &made->conf, cause);
 	else

@@ -13,6 +13,7 @@
 
 #include "portseal/address.h"
 #include "portseal/conf.h"
+#include "portseal/conf_field.h"
 #include "portseal/err.h"
 #include "portseal/log.h"
 
@@ -33,6 +34,7 @@ struct sender_tunnel {
 enum sender_protocol { SENDER_PROTOCOL_AUTO, SENDER_PROTOCOL_TLS };
 
 struct sender_config {
+	const char *path; /* of the file, as it was given; NULL: there is none */
 	struct conf *conf;
 	struct conf_list relays_list;  /* of struct sender_relay; exactly one */
 	struct conf_list tunnels_list; /* of struct sender_tunnel */
@@ -43,6 +45,8 @@ struct sender_config {
 	} tls;
 	enum sender_protocol protocol;
 	const char *service; /* of send: --service or the file's `service` */
+	enum reload_on reload;
+	const char *status; /* path of the daemon's status socket; NULL: none */
 	struct {
 		uint64_t connect_ms, handshake_ms, idle_ms, drain_ms;
 		uint64_t progress_ms; /* send: the longest wait without a byte; --timeout or timeouts.message */

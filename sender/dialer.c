@@ -10,11 +10,11 @@
 #include <uv.h>
 
 #include "dial.h"
+#include "generation.h"
 #include "portseal/buf.h"
 #include "portseal/handover.h"
 #include "portseal/log.h"
 #include "role.h"
-#include "tunnel.h"
 
 struct dialer;
 
@@ -24,7 +24,7 @@ struct request {
 	struct request *next;
 	unsigned slot;
 	uint64_t conn;
-	uint32_t tunnel;
+	char service[HANDOVER_SERVICE_MAX];
 	uint64_t started_ms;
 	struct dial *dial;
 };
@@ -37,7 +37,7 @@ struct slot {
 
 struct dialer {
 	const struct role_env *env;
-	struct tunnel_daemon *daemon;
+	struct generation *generation;
 	struct dial_setup *setup;
 	uv_loop_t loop;
 	struct role_control control;
@@ -47,7 +47,7 @@ struct dialer {
 	struct request *requests;
 	unsigned n_requests;
 	bool listening; /* takes requests: not full, not draining */
-	bool draining;
+	bool ending;    /* drains, or another generation is in force: finishes what runs and ends */
 	bool cut;
 };
 
@@ -86,7 +86,7 @@ static void drop_request(struct request *request)
 	*at = request->next;
 	free(request);
 	dialer->n_requests--;
-	if (!dialer->draining)
+	if (!dialer->ending)
 		listen_to_slots(dialer, true);
 	else if (dialer->n_requests == 0)
 		close_handles(dialer);
@@ -116,12 +116,19 @@ static void answer_failed(int slot, uint64_t conn, const struct outcome *outcome
 	note_unanswered(handover_send_dial_failed(slot, &failed), conn);
 }
 
+/* One of the two generations is about to be the other's. */
+static void answer_again(int slot, uint64_t conn)
+{
+	const struct handover_dial_failed failed = { .conn = conn, .again = 1 };
+
+	note_unanswered(handover_send_dial_failed(slot, &failed), conn);
+}
+
 static void answer_connected(const struct request *request, const struct dial_result *result)
 {
 	struct handover handover = {
 		.conn = request->conn,
 		.started_ms = request->started_ms,
-		.service = request->tunnel,
 		.secrets = result->secrets,
 		.not_after = result->not_after,
 	};
@@ -150,7 +157,7 @@ static enum ps_err start_dial(struct dialer *dialer, struct request *request)
 	const struct dial_config config = {
 		.loop = &dialer->loop,
 		.setup = dialer->setup,
-		.service = config_tunnels(dialer->daemon->config)[request->tunnel].service,
+		.service = request->service[0] == '\0' ? NULL : request->service,
 		.on_done = on_dialled,
 		.owner = request,
 	};
@@ -158,13 +165,28 @@ static enum ps_err start_dial(struct dialer *dialer, struct request *request)
 	return dial_new(&config, &request->dial);
 }
 
+static bool is_service_of_ours(const struct sender_config *config, const char *service)
+{
+	for (size_t i = 0; i < config->tunnels_list.n; i++) {
+		const char *ours = config_tunnels(config)[i].service;
+
+		if (strcmp(ours == NULL ? "" : ours, service) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void take_request(struct dialer *dialer, unsigned slot, const struct handover_dial *asked)
 {
 	struct request *request = NULL;
 	struct outcome outcome;
 
-	if (asked->tunnel >= dialer->daemon->config->tunnels_list.n) {
-		outcome_set(&outcome, OUTCOME_UNFORESEEN, "a worker asked for tunnel %u, which does not exist", asked->tunnel);
+	if (asked->generation != dialer->env->generation) {
+		answer_again(dialer->env->slots[slot], asked->conn);
+		return;
+	}
+	if (!is_service_of_ours(dialer->generation->config, asked->service)) {
+		outcome_set(&outcome, OUTCOME_UNFORESEEN, "a worker asked for a service that no tunnel leads to");
 		answer_failed(dialer->env->slots[slot], asked->conn, &outcome);
 		return;
 	}
@@ -174,9 +196,10 @@ static void take_request(struct dialer *dialer, unsigned slot, const struct hand
 			.dialer = dialer,
 			.slot = slot,
 			.conn = asked->conn,
-			.tunnel = asked->tunnel,
 			.started_ms = uv_hrtime() / 1000000,
 		};
+	if (request != NULL)
+		memcpy(request->service, asked->service, sizeof(request->service));
 	if (request == NULL || start_dial(dialer, request) != PS_OK) {
 		free(request);
 		outcome_set(&outcome, OUTCOME_UNFORESEEN, "the dial could not begin: %s", ps_err_text(PS_E_NOMEM));
@@ -230,16 +253,35 @@ static void on_deadline(uv_timer_t *timer)
 	close_handles(dialer);
 }
 
+static void begin_end(struct dialer *dialer)
+{
+	dialer->ending = true;
+	listen_to_slots(dialer, false);
+	if (dialer->n_requests == 0)
+		close_handles(dialer);
+}
+
 static void on_drain(void *owner, uint64_t within_ms)
 {
 	struct dialer *dialer = owner;
 
-	dialer->draining = true;
-	listen_to_slots(dialer, false);
-	if (dialer->n_requests == 0)
-		close_handles(dialer);
-	else
+	if (dialer->n_requests > 0)
 		uv_timer_start(&dialer->deadline, on_deadline, within_ms, 0);
+	begin_end(dialer);
+}
+
+static void on_word(void *owner, uint32_t type, const uint8_t *body, size_t body_len, int fd)
+{
+	struct dialer *dialer = owner;
+
+	(void)body;
+	(void)body_len;
+	if (fd >= 0)
+		close(fd);
+	if (type == ROLE_GENERATION && !dialer->ending)
+		listen_to_slots(dialer, true);
+	else if (type == ROLE_RETIRE && !dialer->ending)
+		begin_end(dialer);
 }
 
 static enum ps_err open_slots(struct dialer *dialer)
@@ -258,7 +300,8 @@ static enum ps_err open_slots(struct dialer *dialer)
 		slot->poll.data = slot;
 		dialer->n_slots++;
 	}
-	listen_to_slots(dialer, true);
+	if (!dialer->env->on_trial)
+		listen_to_slots(dialer, true);
 	return PS_OK;
 }
 
@@ -282,23 +325,26 @@ static int serve(struct dialer *dialer)
 
 int dialer_run(const struct role_env *env)
 {
-	struct tunnel_daemon *daemon = env->daemon;
-	struct dialer dialer = { .env = env, .daemon = daemon };
+	struct generation *generation = env->daemon;
+	const struct sender_config *config = generation->config;
+	struct dialer dialer = { .env = env, .generation = generation };
 	struct ps_cause cause;
 	int code;
 
 	dialer.control = (struct role_control){
 		.env = env,
-		.fallback_ms = daemon->config->timeouts.drain_ms,
+		.fallback_ms = config->timeouts.drain_ms,
 		.on_drain = on_drain,
+		.on_word = on_word,
 		.owner = &dialer,
 	};
-	tunnel_close_listeners(daemon);
-	if (dial_setup_new(daemon->config, &dialer.setup, &cause) == PS_OK)
+	log_setup(config->log.level, config->log.format, STDERR_FILENO);
+	generation_close_doors(generation);
+	if (dial_setup_new(config, &dialer.setup, &cause) == PS_OK)
 		code = serve(&dialer);
 	else
 		code = role_fatal(env, cause.text);
 	dial_setup_free(dialer.setup);
-	tunnel_free(daemon);
+	generation_free(generation);
 	return code;
 }

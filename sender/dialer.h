@@ -2,7 +2,7 @@
 /*
  * dialer -- the gatekeeper of a sender: holds the key, dials the relay for the workers and judges it.
  *
- * All gatekeepers read the requests of all slots: whoever is free takes the next. Each runs DIALER_MAX dials at once; more
+ * All gatekeepers of the generation in force read the requests of all slots: whoever is free takes the next. Each runs DIALER_MAX dials at once; more
  * wait in the slots' queues.
  *
  * Never:  sees payload, or what a local client is.
@@ -14,7 +14,7 @@
 
 #define DIALER_MAX 64
 
-/* supervisor_config.run_gatekeeper; env->daemon is a struct tunnel_daemon. */
+/* supervisor_config.run_gatekeeper; env->daemon is a struct generation. */
 int dialer_run(const struct role_env *env);
 
 #endif

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "dial.h"
 #include "local_log.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
@@ -126,7 +126,8 @@ static void on_watch(uv_poll_t *watch, int status, int events)
 
 static enum ps_err ask(struct local *local)
 {
-	const struct handover_dial dial = { .conn = local->facts.conn, .tunnel = local->facts.tunnel };
+	struct handover_dial dial = { .conn = local->facts.conn, .generation = local->locals->config.briefing->generation };
+	memcpy(dial.service, local->facts.service, sizeof(dial.service));
 	const enum ps_err err = handover_send_dial(local->locals->config.slot, &dial);
 
 	if (err == PS_OK) {
@@ -147,7 +148,7 @@ static uint64_t fresh_conn(void)
 	return conn;
 }
 
-static struct local *add(struct locals *locals, uint32_t tunnel, int fd, const char *peer)
+static struct local *add(struct locals *locals, const char *service, int fd, const char *peer)
 {
 	struct local *local = calloc(1, sizeof(*local));
 
@@ -166,12 +167,11 @@ static struct local *add(struct locals *locals, uint32_t tunnel, int fd, const c
 	local->state = LOCAL_WAITING;
 	local->facts = (struct local_facts){
 		.conn = fresh_conn(),
-		.tunnel = tunnel,
-		.service = config_tunnels(locals->config.config)[tunnel].service,
 		.started_ms = uv_now(locals->config.loop),
 		.loop = locals->config.loop,
 	};
 	(void)snprintf(local->facts.peer, sizeof(local->facts.peer), "%s", peer);
+	(void)snprintf(local->facts.service, sizeof(local->facts.service), "%s", service);
 	local->prev = locals->last;
 	if (locals->last != NULL)
 		locals->last->next = local;
@@ -183,18 +183,18 @@ static struct local *add(struct locals *locals, uint32_t tunnel, int fd, const c
 	return local;
 }
 
-enum ps_err locals_begin(struct locals *locals, uint32_t tunnel, int fd, const char *peer)
+enum ps_err locals_begin(struct locals *locals, const char *service, int fd, const char *peer)
 {
 	struct local *local;
 
 	net_arm_reset(fd); /* until the bridge closes it cleanly; holds if this process dies, too */
-	local = add(locals, tunnel, fd, peer);
+	local = add(locals, service, fd, peer);
 	if (local == NULL) {
 		close(fd);
 		return PS_E_NOMEM;
 	}
 	uv_poll_start(&local->watch, UV_DISCONNECT, on_watch);
-	uv_timer_start(&local->deadline, on_deadline, dial_patience_ms(locals->config.config) + ANSWER_GRACE_MS, 0);
+	uv_timer_start(&local->deadline, on_deadline, locals->config.briefing->patience_ms + ANSWER_GRACE_MS, 0);
 	return ask(local);
 }
 
@@ -237,7 +237,7 @@ static void start_bridge(struct local *local, const struct handover *handover, i
 		.sealed_fd = relay_fd,
 		.stream = stream,
 		.plain_fd = local->fd,
-		.idle_ms = locals->config.config->timeouts.idle_ms,
+		.idle_ms = locals->config.briefing->idle_ms,
 		.on_end = on_bridge_end,
 		.owner = local,
 	};
@@ -245,6 +245,17 @@ static void start_bridge(struct local *local, const struct handover *handover, i
 	local_log_accepted(&local->facts, handover);
 	if (bridge_new(&config, &local->bridge) != PS_OK)
 		close_early(local, BRIDGE_NO_MEMORY);
+}
+
+static void take_failure(struct local *local, const struct handover_dial_failed *failed)
+{
+	if (failed->again == 0) {
+		local_log_dial_failed(&local->facts, failed);
+		end(local);
+	} else if (local->asked) {
+		local->asked = false;
+		local->locals->n_unasked++;
+	}
 }
 
 void locals_take(struct locals *locals, struct handover_message *message)
@@ -261,10 +272,8 @@ void locals_take(struct locals *locals, struct handover_message *message)
 		break;
 	case HANDOVER_DIAL_FAILED:
 		local = find_waiting(locals, message->body.failed.conn);
-		if (local != NULL) {
-			local_log_dial_failed(&local->facts, &message->body.failed);
-			end(local);
-		}
+		if (local != NULL)
+			take_failure(local, &message->body.failed);
 		break;
 	case HANDOVER_DIAL: /* ours to send */
 	case HANDOVER_REJUDGE:
@@ -288,6 +297,11 @@ void locals_abort(struct locals *locals)
 size_t locals_count(const struct locals *locals)
 {
 	return locals->n;
+}
+
+size_t locals_unasked(const struct locals *locals)
+{
+	return locals->n_unasked;
 }
 
 enum ps_err locals_new(const struct locals_config *config, struct locals **locals)

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <uv.h>
 
-#include "config.h"
+#include "briefing.h"
 #include "portseal/bridge.h"
 #include "portseal/handover.h"
 #include "portseal/linger.h"
@@ -21,10 +21,10 @@ struct locals;
 
 struct locals_config {
 	uv_loop_t *loop;
-	struct bridge_scratch *scratch;     /* borrowed */
-	struct linger_set *linger;          /* borrowed */
-	int slot;                           /* where gatekeepers are asked */
-	const struct sender_config *config; /* borrowed */
+	struct bridge_scratch *scratch;  /* borrowed */
+	struct linger_set *linger;       /* borrowed */
+	int slot;                        /* where gatekeepers are asked */
+	const struct briefing *briefing; /* borrowed; its content changes with the generation */
 };
 
 enum ps_err locals_new(const struct locals_config *config, struct locals **locals) PS_MUST_CHECK;
@@ -32,10 +32,11 @@ enum ps_err locals_new(const struct locals_config *config, struct locals **local
 /* None is left: locals_count is 0. */
 void locals_free(struct locals *locals);
 
-/* Takes an accepted socket. PS_E_AGAIN: the gatekeepers' queue is full: accept no more until locals_ask_again is PS_OK. */
-enum ps_err locals_begin(struct locals *locals, uint32_t tunnel, int fd, const char *peer) PS_MUST_CHECK;
+/* Takes an accepted socket; no service is "". PS_E_AGAIN: the gatekeepers' queue is full: accept no more until locals_ask_again is PS_OK. */
+enum ps_err locals_begin(struct locals *locals, const char *service, int fd, const char *peer) PS_MUST_CHECK;
 
-/* Asks for those that the queue had no room for. PS_E_AGAIN: there is still none. */
+/* Asks for those that the queue had no room for, or whom a gatekeeper of another generation told to. PS_E_AGAIN: there is
+ * still no room. */
 enum ps_err locals_ask_again(struct locals *locals) PS_MUST_CHECK;
 
 /* A gatekeeper's answer; takes its descriptor. One that nobody waits for any more is closed. */
@@ -45,5 +46,6 @@ void locals_take(struct locals *locals, struct handover_message *message);
 void locals_abort(struct locals *locals);
 
 size_t locals_count(const struct locals *locals);
+size_t locals_unasked(const struct locals *locals);
 
 #endif

@@ -21,13 +21,18 @@ static uint64_t age_ms(const struct local_facts *facts)
 	return uv_now(facts->loop) - facts->started_ms;
 }
 
+static const char *service_of(const struct local_facts *facts)
+{
+	return facts->service[0] == '\0' ? NULL : facts->service;
+}
+
 void local_log_accepted(const struct local_facts *facts, const struct handover *handover)
 {
 	struct log_line line;
 
 	log_begin(&line, LOG_INFO, facts->conn, "accepted");
 	log_word(&line, "peer", facts->peer);
-	log_word(&line, "service", facts->service);
+	log_word(&line, "service", service_of(facts));
 	log_text(&line, "relay", handover->client);
 	log_word(&line, "relay_address", handover->peer);
 	log_word(&line, "cipher", suite_find(handover->secrets.suite)->name);
@@ -43,7 +48,7 @@ void local_log_closed(const struct local_facts *facts, const struct bridge_repor
 	if (report->end == BRIDGE_SEALED_ALERT)
 		log_word(&line, "alert", alert_name(report->peer_alert));
 	log_word(&line, "peer", facts->peer);
-	log_word(&line, "service", facts->service);
+	log_word(&line, "service", service_of(facts));
 	log_number(&line, "in", report->to_sealed);
 	log_number(&line, "out", report->to_plain);
 	log_number(&line, "ms", age_ms(facts));
@@ -57,7 +62,7 @@ void local_log_refused(const struct local_facts *facts, const char *reason, cons
 	log_begin(&line, LOG_WARN, facts->conn, "refused");
 	log_word(&line, "reason", reason);
 	log_word(&line, "peer", facts->peer);
-	log_word(&line, "service", facts->service);
+	log_word(&line, "service", service_of(facts));
 	log_text(&line, "detail", detail);
 	log_number(&line, "ms", age_ms(facts));
 	log_end(&line);

@@ -15,9 +15,8 @@
 /* What the lines say of a connection. */
 struct local_facts {
 	uint64_t conn;
-	uint32_t tunnel;
-	const char *service; /* NULL: none is named */
-	uint64_t started_ms; /* of the loop's clock */
+	char service[HANDOVER_SERVICE_MAX]; /* "": none is named */
+	uint64_t started_ms;                /* of the loop's clock */
 	const uv_loop_t *loop;
 	char peer[ADDRESS_TEXT_MAX];
 };

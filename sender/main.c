@@ -10,12 +10,14 @@
 #include "doctor.h"
 #include "portseal/handshake.h"
 #include "send.h"
+#include "status.h"
 #include "tunnel.h"
 #include "usage.h"
 
 static const struct args_command commands[] = {
 	{ "send", "[FILE | -]", "deliver one payload and print the reply", send_main },
 	{ "tunnel", "-c FILE", "listen on local ports and carry each connection", tunnel_main },
+	{ "status", "-c FILE", "how the tunnel that runs is: generation, last reload, roles", status_main },
 	{ "doctor", "-c FILE [--json]", "go the way hop by hop: where does it end, and what helps", doctor_main },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -26,16 +26,18 @@ static void on_control(uv_poll_t *poll, int status, int events)
 	const enum ps_err err = channel_receive(control->env->control, &type, body, &body_len, &fd);
 	if (err == PS_E_AGAIN)
 		return;
-	if (err != PS_OK) {
+	if (err != PS_OK && err != PS_E_LIMIT) { /* a descriptor that was lost is -1 */
 		begin_drain(control, control->fallback_ms);
+		return;
+	}
+	if (type != ROLE_DRAIN || body_len != sizeof(within_ms)) {
+		control->on_word(control->owner, type, body, body_len, fd);
 		return;
 	}
 	if (fd >= 0)
 		(void)close(fd);
-	if (type == ROLE_DRAIN && body_len == sizeof(within_ms)) {
-		memcpy(&within_ms, body, sizeof(within_ms));
-		begin_drain(control, within_ms);
-	}
+	memcpy(&within_ms, body, sizeof(within_ms));
+	begin_drain(control, within_ms);
 }
 
 enum ps_err role_begin(struct role_control *control, uv_loop_t *loop)

@@ -6,6 +6,7 @@
 #define PORTSEAL_SENDER_ROLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -22,7 +23,9 @@ struct role_control {
 	bool listening;
 	const struct role_env *env;
 	uint64_t fallback_ms;                              /* the time to drain when the supervisor is gone */
-	void (*on_drain)(void *owner, uint64_t within_ms); /* called once */
+	void (*on_drain)(void *owner, uint64_t within_ms); /* called once; nothing is listened to any more */
+	/* Any other word of the supervisor's; takes the descriptor, -1 when none came. */
+	void (*on_word)(void *owner, uint32_t type, const uint8_t *body, size_t body_len, int fd);
 	void *owner;
 };
 

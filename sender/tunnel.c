@@ -2,21 +2,25 @@
 #include "tunnel.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
+#include "briefing.h"
 #include "dialer.h"
+#include "generation.h"
 #include "outcome.h"
 #include "portseal/args.h"
+#include "portseal/file.h"
 #include "portseal/handshake.h"
 #include "portseal/log.h"
+#include "portseal/net.h"
+#include "portseal/status_socket.h"
 #include "portseal/supervisor.h"
-#include "portseal/text.h"
 #include "usage.h"
 #include "worker.h"
 
 static const char *const exit_codes =
-	"TERM and INT end it: what runs is finished within timeouts.drain; a second one ends it at once.\n"
+	"TERM and INT end it: what runs is finished within timeouts.drain; a second one ends it at once. HUP loads\n"
+	"configuration, certificate, key and authority anew: whole, or nothing changes (see status).\n"
 	"\n"
 	"Exit codes:\n"
 	"  0  ended, and everything was finished\n"
@@ -24,57 +28,21 @@ static const char *const exit_codes =
 	"  2  usage\n"
 	"  3  configuration, our own certificate or key, or an address that cannot be listened on\n";
 
-void tunnel_close_listeners(struct tunnel_daemon *daemon)
+/* The generation in force, for the end of the process: only the supervisor's process sees it change. */
+static struct generation *serving;
+
+static void on_ready(void *daemon)
 {
-	for (size_t i = 0; i < daemon->config->tunnels_list.n; i++) {
-		struct tunnel_listener *listener = &daemon->listeners[i];
-
-		while (listener->n_fds > 0)
-			close(listener->fds[--listener->n_fds]);
-	}
-}
-
-void tunnel_free(struct tunnel_daemon *daemon)
-{
-	if (daemon->listeners != NULL)
-		tunnel_close_listeners(daemon);
-	free(daemon->listeners);
-	daemon->listeners = NULL;
-	config_free(daemon->config);
-	daemon->config = NULL;
-}
-
-static void on_drain(void *owner)
-{
-	tunnel_close_listeners(owner);
-}
-
-/* Where port 0 was asked for, the one that the system chose. */
-static void listen_text(const struct address *listen, const struct tunnel_listener *listener,
-                        char out[static ADDRESS_TEXT_MAX])
-{
-	struct sockaddr_storage bound;
-	socklen_t bound_len = sizeof(bound);
-
-	if (listen->kind == ADDRESS_TCP && listen->port == 0 && listener->n_fds > 0 &&
-	    getsockname(listener->fds[0], (struct sockaddr *)&bound, &bound_len) == 0)
-		address_text((const struct sockaddr *)&bound, bound_len, out);
-	else
-		address_print(listen, out);
-}
-
-static void on_ready(void *owner)
-{
-	const struct tunnel_daemon *daemon = owner;
-	const struct sender_config *config = daemon->config;
+	const struct generation *generation = daemon;
+	const struct sender_config *config = generation->config;
 	const struct sender_tunnel *tunnels = config_tunnels(config);
 	char listen[ADDRESS_TEXT_MAX];
 	char relay[ADDRESS_TEXT_MAX];
 	struct log_line line;
 
 	address_print(&config_relay(config)->address, relay);
-	for (size_t i = 0; i < config->tunnels_list.n; i++) {
-		listen_text(&tunnels[i].listen, &daemon->listeners[i], listen);
+	for (uint32_t i = 0; i < config->tunnels_list.n; i++) {
+		generation_listen_text(generation, i, listen);
 		log_begin(&line, LOG_INFO, 0, "listening");
 		log_word(&line, "address", listen);
 		log_word(&line, "service", tunnels[i].service);
@@ -89,73 +57,120 @@ static void on_ready(void *owner)
 	log_end(&line);
 }
 
-static enum ps_err listen_all(struct tunnel_daemon *daemon, struct ps_cause *cause)
+static void on_drain(void *daemon)
 {
-	const size_t n = daemon->config->tunnels_list.n;
-	enum ps_err err = PS_OK;
+	generation_close_sockets(daemon);
+}
 
-	daemon->listeners = calloc(n, sizeof(*daemon->listeners));
-	if (daemon->listeners == NULL)
-		return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
-	for (size_t i = 0; i < n && err == PS_OK; i++)
-		err = net_listen(&config_tunnels(daemon->config)[i].listen, daemon->listeners[i].fds,
-		                 &daemon->listeners[i].n_fds, cause);
+static enum ps_err on_prepare(void *daemon, void **next, struct ps_cause *cause)
+{
+	const struct generation *generation = daemon;
+	struct generation *prepared = NULL;
+	const enum ps_err err = generation_new(&generation->options, generation, &prepared, cause);
+
+	if (err == PS_OK)
+		*next = prepared;
 	return err;
 }
 
-/* A stale socket would look to the next client as if somebody were listening. */
-static void remove_unix_sockets(const struct sender_config *config)
+static void on_commit(void *old, void *next)
 {
-	for (size_t i = 0; i < config->tunnels_list.n; i++)
-		if (config_tunnels(config)[i].listen.kind == ADDRESS_UNIX)
-			(void)unlink(config_tunnels(config)[i].listen.path);
+	struct generation *generation = next;
+
+	log_setup(generation->config->log.level, generation->config->log.format, STDERR_FILENO);
+	generation_replace(old, generation);
+	serving = generation;
 }
 
-static int serve(struct tunnel_daemon *daemon)
+static void on_abandon(void *next)
 {
-	const struct sender_config *config = daemon->config;
+	generation_discard(next);
+}
+
+static uint64_t on_fingerprint(void *daemon)
+{
+	const struct sender_config *config = ((const struct generation *)daemon)->config;
+	uint64_t sum = FILE_FINGERPRINT;
+
+	if (config->reload != RELOAD_ON_CHANGE)
+		return 0;
+	sum = file_fingerprint(sum, config->path);
+	sum = file_fingerprint(sum, config->tls.certificate);
+	sum = file_fingerprint(sum, config->tls.key);
+	sum = file_fingerprint(sum, config->tls.relay_ca);
+	return sum == 0 ? 1 : sum;
+}
+
+static enum ps_err brief_worker(void *daemon, uint32_t number, int control)
+{
+	struct briefing briefing;
+
+	briefing_of(daemon, number, &briefing);
+	return briefing_send(control, &briefing);
+}
+
+static int run_roles(struct generation *generation, int status_fd)
+{
+	const struct sender_config *config = generation->config;
 	const struct supervisor_config supervisor = {
 		.program = PROGRAM,
 		.n_gatekeepers = (unsigned)config->processes.gatekeepers,
 		.n_workers = (unsigned)config->processes.workers,
 		.run_gatekeeper = dialer_run,
 		.run_worker = worker_run,
-		.daemon = daemon,
+		.daemon = generation,
 		.drain_ms = config->timeouts.drain_ms,
 		.drain_first = ROLE_WORKER,
 		.on_ready = on_ready,
 		.on_drain = on_drain,
+		.prepare = on_prepare,
+		.commit = on_commit,
+		.abandon = on_abandon,
+		.fingerprint = on_fingerprint,
+		.brief_worker = brief_worker,
+		.status_fd = status_fd,
 	};
+
+	serving = generation;
+	return supervisor_run(&supervisor);
+}
+
+static int serve(struct generation *generation)
+{
+	const struct sender_config *config = generation->config;
 	struct ps_cause cause;
+	int status_fd = 0;
 
 	log_setup(config->log.level, config->log.format, STDERR_FILENO);
 	(void)net_raise_nofile();
-	if (listen_all(daemon, &cause) != PS_OK) {
+	if (config->status != NULL && status_socket_open(config->status, &status_fd, &cause) != PS_OK) {
 		fprintf(stderr, "%s: %s\n", PROGRAM, cause.text);
+		generation_discard(generation);
 		return OUTCOME_OWN_SETUP;
 	}
 	if (handshake_library_is_old())
 		log_event(LOG_WARN, "old-library", "mbedTLS %s has known holes that a relay could use: install 3.6.6 or newer",
 		          handshake_library_version());
-	const int code = supervisor_run(&supervisor);
-	remove_unix_sockets(config);
+	const int code = run_roles(generation, status_fd);
+	if (status_fd > 0)
+		close(status_fd);
+	generation_discard(serving);
 	return code;
 }
 
 static int run(const struct config_options *options)
 {
-	struct tunnel_daemon daemon = { 0 };
+	struct generation *generation = NULL;
 	struct outcome outcome;
 	struct ps_cause cause;
 
-	if (config_load(options, true, &daemon.config, &cause) != PS_OK) {
-		outcome_set(&outcome, options->file == NULL ? OUTCOME_USAGE : OUTCOME_OWN_SETUP, "%s", cause.text);
-		usage_print_failure(&outcome);
-		return (int)outcome.code;
-	}
-	const int code = serve(&daemon);
-	tunnel_free(&daemon);
-	return code;
+	const enum ps_err err = generation_new(options, NULL, &generation, &cause);
+	if (err == PS_OK)
+		return serve(generation);
+	outcome_set(&outcome, err == PS_E_CONFIG && options->file == NULL ? OUTCOME_USAGE : OUTCOME_OWN_SETUP, "%s",
+	            cause.text);
+	usage_print_failure(&outcome);
+	return (int)outcome.code;
 }
 
 int tunnel_main(int argc, char *const *argv)

@@ -1,48 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker.h"
 
-#include <assert.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "briefing.h"
 #include "local.h"
 #include "portseal/buf.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
 #include "role.h"
-#include "tunnel.h"
 
 #define ACCEPTS_PER_TURN 16
 #define ANSWERS_PER_TURN 32
 #define PAUSE_MS 100
+#define ASK_AGAIN_MS 5
 #define LOOK_MS 10
 #define DESCRIPTORS_KEPT 64 /* for the loop, the channels, the doors */
 
 struct worker;
 
+/* One listening socket; of its own memory, as libuv needs the handle a little longer than we do. */
 struct door {
 	uv_poll_t poll;
 	struct worker *worker;
-	uint32_t tunnel;
+	struct door *next;
+	char service[HANDOVER_SERVICE_MAX];
 	int fd;
 };
 
 struct worker {
 	const struct role_env *env;
-	struct tunnel_daemon *daemon;
+	struct generation *forked_with;
+	struct briefing briefing; /* of the generation in force */
+	struct briefing coming;   /* of the next one, as far as it has come */
 	uv_loop_t loop;
 	struct role_control control;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	struct locals *locals;
 	struct door *doors;
-	size_t n_doors; /* whose poll handle lives */
 	uv_poll_t slot;
 	bool has_slot;
 	size_t most;         /* connections that the descriptors suffice for */
-	uv_timer_t pause;    /* runs while nothing is accepted */
+	uv_timer_t pause;    /* runs while nothing is accepted, or somebody must ask again */
 	bool short_told;     /* this lack of descriptors is in the log */
 	uv_timer_t deadline; /* while draining: cuts what is left */
 	uv_timer_t look;     /* while draining: ends when nothing is left */
@@ -54,8 +58,8 @@ static void on_door(uv_poll_t *poll, int status, int events);
 
 static void open_doors(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->n_doors; i++)
-		uv_poll_start(&worker->doors[i].poll, UV_READABLE, on_door);
+	for (struct door *door = worker->doors; door != NULL; door = door->next)
+		uv_poll_start(&door->poll, UV_READABLE, on_door);
 }
 
 static void on_pause_over(uv_timer_t *timer)
@@ -70,8 +74,8 @@ static void on_pause_over(uv_timer_t *timer)
 
 static void pause_accepting(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->n_doors; i++)
-		uv_poll_stop(&worker->doors[i].poll);
+	for (struct door *door = worker->doors; door != NULL; door = door->next)
+		uv_poll_stop(&door->poll);
 	uv_timer_start(&worker->pause, on_pause_over, PAUSE_MS, 0);
 }
 
@@ -89,7 +93,7 @@ static bool accept_one(struct door *door)
 		err = net_accept(door->fd, &fd, &from, &from_len);
 	if (err == PS_OK) {
 		address_text((const struct sockaddr *)&from, from_len, peer);
-		err = locals_begin(worker->locals, door->tunnel, fd, peer);
+		err = locals_begin(worker->locals, door->service, fd, peer);
 		if (err == PS_OK)
 			return true;
 		pause_accepting(worker);
@@ -146,6 +150,8 @@ static bool take_answer(struct worker *worker)
 		become_failure(&message);
 	locals_take(worker->locals, &message);
 	ps_wipe(&message, sizeof(message));
+	if (locals_unasked(worker->locals) > 0 && !uv_is_active((uv_handle_t *)&worker->pause))
+		uv_timer_start(&worker->pause, on_pause_over, ASK_AGAIN_MS, 0);
 	return true;
 }
 
@@ -159,13 +165,25 @@ static void on_slot(uv_poll_t *poll, int status, int events)
 		;
 }
 
+static void on_door_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void close_all(struct door *doors)
+{
+	for (struct door *next; doors != NULL; doors = next) {
+		next = doors->next;
+		uv_close((uv_handle_t *)&doors->poll, on_door_closed);
+		close(doors->fd);
+	}
+}
+
 static void close_doors(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->n_doors; i++)
-		uv_close((uv_handle_t *)&worker->doors[i].poll, NULL);
-	worker->n_doors = 0;
+	close_all(worker->doors);
+	worker->doors = NULL;
 	uv_timer_stop(&worker->pause);
-	tunnel_close_listeners(worker->daemon);
 }
 
 static void close_handles(struct worker *worker)
@@ -212,28 +230,76 @@ static void on_drain(void *owner, uint64_t within_ms)
 	uv_timer_start(&worker->look, on_look, 0, LOOK_MS);
 }
 
-static enum ps_err make_doors(struct worker *worker)
+/* A connection has two descriptors. The relay's comes in a message, and would be lost if there were no room for it. The
+ * doors have two each while one generation replaces another. */
+static size_t connections_allowed(const struct briefing *briefing)
 {
-	const struct tunnel_daemon *daemon = worker->daemon;
-	size_t n = 0;
+	const uint64_t files = net_raise_nofile();
+	const uint64_t kept = DESCRIPTORS_KEPT + 2 * (uint64_t)briefing->n_doors;
 
-	for (size_t i = 0; i < daemon->config->tunnels_list.n; i++)
-		n += daemon->listeners[i].n_fds;
-	assert(n > 0); /* a configuration without tunnels does not load */
-	worker->doors = calloc(n, sizeof(*worker->doors));
-	if (worker->doors == NULL)
+	return files > 2 * kept ? (size_t)(files - kept) / 2 : 1;
+}
+
+/* Takes the descriptor, also when it fails. */
+static enum ps_err add_door(struct worker *worker, struct briefing_door *from)
+{
+	struct door *door = calloc(1, sizeof(*door));
+	const int fd = from->fd;
+
+	from->fd = -1;
+	if (door == NULL || uv_poll_init(&worker->loop, &door->poll, fd) != 0) {
+		free(door);
+		close(fd);
 		return PS_E_NOMEM;
-	for (size_t i = 0; i < daemon->config->tunnels_list.n; i++)
-		for (size_t j = 0; j < daemon->listeners[i].n_fds; j++) {
-			struct door *door = &worker->doors[worker->n_doors];
-
-			*door = (struct door){ .worker = worker, .tunnel = (uint32_t)i, .fd = daemon->listeners[i].fds[j] };
-			if (uv_poll_init(&worker->loop, &door->poll, door->fd) != 0)
-				return PS_E_NOMEM;
-			door->poll.data = door;
-			worker->n_doors++;
-		}
+	}
+	door->poll.data = door;
+	door->worker = worker;
+	door->fd = fd;
+	(void)snprintf(door->service, sizeof(door->service), "%s", from->service);
+	door->next = worker->doors;
+	worker->doors = door;
 	return PS_OK;
+}
+
+/* From now on this generation's doors are open, and no others. */
+static enum ps_err put_in_force(struct worker *worker, const struct briefing *briefing)
+{
+	struct door *old = worker->doors;
+	enum ps_err err = PS_OK;
+
+	worker->briefing = *briefing;
+	worker->doors = NULL;
+	log_setup(briefing->log_level, briefing->log_format, STDERR_FILENO);
+	for (uint32_t i = 0; i < briefing->n_doors; i++) {
+		struct briefing_door *from = &worker->briefing.doors[i];
+		const enum ps_err door_err = from->fd < 0 ? PS_E_LIMIT : add_door(worker, from);
+
+		if (door_err != PS_OK)
+			err = door_err;
+	}
+	close_all(old);
+	worker->most = connections_allowed(briefing);
+	return err;
+}
+
+static void on_word(void *owner, uint32_t type, const uint8_t *body, size_t body_len, int fd)
+{
+	struct worker *worker = owner;
+
+	if (type >= ROLE_OWN) {
+		if (briefing_take(&worker->coming, type, body, body_len, fd) != PS_OK)
+			log_event(LOG_ERROR, "briefing-malformed", "the supervisor sent what is no briefing; it was dropped");
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (type != ROLE_GENERATION || worker->coming.generation <= worker->briefing.generation)
+		return;
+	if (put_in_force(worker, &worker->coming) != PS_OK)
+		log_event(LOG_ERROR, "door-lost", "no descriptor or memory for a listening socket: other workers serve it");
+	worker->coming.n_doors = 0; /* the doors are ours now */
+	if (!uv_is_active((uv_handle_t *)&worker->pause))
+		on_pause_over(&worker->pause);
 }
 
 static enum ps_err listen_to_slot(struct worker *worker)
@@ -243,14 +309,6 @@ static enum ps_err listen_to_slot(struct worker *worker)
 	worker->slot.data = worker;
 	worker->has_slot = true;
 	return uv_poll_start(&worker->slot, UV_READABLE, on_slot) == 0 ? PS_OK : PS_E_NOMEM;
-}
-
-/* A connection has two descriptors. The relay's comes in a message, and would be lost if there were no room for it. */
-static size_t connections_allowed(void)
-{
-	const uint64_t files = net_raise_nofile();
-
-	return files > 2 * DESCRIPTORS_KEPT ? (size_t)(files - DESCRIPTORS_KEPT) / 2 : 1;
 }
 
 static enum ps_err make_parts(struct worker *worker)
@@ -266,12 +324,13 @@ static enum ps_err make_parts(struct worker *worker)
 		.scratch = worker->scratch,
 		.linger = worker->linger,
 		.slot = worker->env->slot,
-		.config = worker->daemon->config,
+		.briefing = &worker->briefing,
 	};
+	briefing_of(worker->forked_with, worker->env->generation, &worker->coming);
 	err = locals_new(&config, &worker->locals);
 	if (err == PS_OK)
-		err = make_doors(worker);
-	worker->most = connections_allowed();
+		err = put_in_force(worker, &worker->coming);
+	worker->coming.n_doors = 0;
 	if (err == PS_OK)
 		err = listen_to_slot(worker);
 	return err;
@@ -297,7 +356,7 @@ static int serve(struct worker *worker)
 	role_close_loop(&worker->loop);
 	locals_free(worker->locals);
 	bridge_scratch_free(worker->scratch);
-	free(worker->doors);
+	briefing_clear(&worker->coming);
 	if (err != PS_OK)
 		return role_fatal(worker->env, ps_err_text(err));
 	return worker->cut ? ROLE_EXIT_CUT : ROLE_EXIT_DONE;
@@ -305,16 +364,23 @@ static int serve(struct worker *worker)
 
 int worker_run(const struct role_env *env)
 {
-	struct tunnel_daemon *daemon = env->daemon;
-	struct worker worker = { .env = env, .daemon = daemon };
+	struct generation *generation = env->daemon;
+	struct worker *worker = calloc(1, sizeof(*worker));
 
-	worker.control = (struct role_control){
+	if (worker == NULL)
+		return role_fatal(env, ps_err_text(PS_E_NOMEM));
+	worker->env = env;
+	worker->forked_with = generation;
+	worker->control = (struct role_control){
 		.env = env,
-		.fallback_ms = daemon->config->timeouts.drain_ms,
+		.fallback_ms = generation->config->timeouts.drain_ms,
 		.on_drain = on_drain,
-		.owner = &worker,
+		.on_word = on_word,
+		.owner = worker,
 	};
-	const int code = serve(&worker);
-	tunnel_free(daemon);
+	generation_keep_doors(generation);
+	const int code = serve(worker);
+	generation_free(generation);
+	free(worker);
 	return code;
 }

@@ -39,7 +39,7 @@ struct handover_presented {
 struct handover {
 	uint64_t conn;       /* the connection's id in the log; sender: the id of the worker's request */
 	uint64_t started_ms; /* CLOCK_MONOTONIC when it was accepted (or dialled) */
-	uint32_t service;    /* index in the configuration (relay: services, sender: tunnels) */
+	uint32_t service;    /* relay: index in the configuration */
 	struct traffic_secrets secrets;
 	uint8_t client_pin[IDENTITY_PIN_LEN];
 	int64_t not_after;           /* of the peer's certificate */
@@ -55,11 +55,13 @@ struct handover {
 
 struct handover_dial {
 	uint64_t conn;
-	uint32_t tunnel;
+	uint32_t generation;                /* the worker's: a gatekeeper of another one does not dial */
+	char service[HANDOVER_SERVICE_MAX]; /* "": none is named */
 };
 
 struct handover_dial_failed {
 	uint64_t conn;
+	uint32_t again;     /* not 0: nothing was tried, as worker and gatekeeper are of two generations: ask again */
 	uint32_t exit_code; /* of the contract: 3 to 8 */
 	uint32_t refusal;   /* enum refusal, REFUSAL_NONE when it was not about identity */
 	char text[PS_CAUSE_MAX];

@@ -97,7 +97,7 @@ static bool take_dial(struct handover_message *message, const uint8_t *body, siz
 	if (body_len != sizeof(message->body.dial) || message->fd >= 0)
 		return false;
 	memcpy(&message->body.dial, body, body_len);
-	return true;
+	return is_terminated(message->body.dial.service, sizeof(message->body.dial.service));
 }
 
 static bool take_dial_failed(struct handover_message *message, const uint8_t *body, size_t body_len)

@@ -54,7 +54,7 @@ static int set_up(void **state)
 		.peer = "192.0.2.7:51123",
 		.client = "alice",
 	};
-	fixture.dial = (struct handover_dial){ .conn = 17, .tunnel = 2 };
+	fixture.dial = (struct handover_dial){ .conn = 17, .generation = 2, .service = "app" };
 	fixture.failed =
 		(struct handover_dial_failed){ .conn = 18, .exit_code = 5, .refusal = REFUSAL_UNKNOWN_CA, .text = "no" };
 	if (channel_pair(ends) != PS_OK)
@@ -133,7 +133,8 @@ static void test_a_request_to_dial_arrives(void **state)
 	assert_int_equal(fixture.got.type, HANDOVER_DIAL);
 	assert_int_equal(fixture.got.fd, -1);
 	assert_int_equal(fixture.got.body.dial.conn, 17);
-	assert_int_equal(fixture.got.body.dial.tunnel, 2);
+	assert_int_equal(fixture.got.body.dial.generation, 2);
+	assert_string_equal(fixture.got.body.dial.service, "app");
 }
 
 static void test_a_failure_to_dial_arrives(void **state)
