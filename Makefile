@@ -13,7 +13,8 @@ BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build all demo test test-asan lint format coverage install clean help deps-build deps-test deps-demo
+.PHONY: build all demo test test-asan lint format coverage bench install clean help deps-build \
+        deps-test deps-demo deps-bench
 
 build: ## the three programs, into build/ (PRESET=debug, asan, ...: into build-PRESET/)
 	@cmake --preset $(PRESET) >/dev/null
@@ -43,6 +44,12 @@ coverage: ## line coverage of each folder of lib/ and relay/ (MIN=85: fails belo
 	@packaging/install-deps coverage
 	@packaging/coverage $(MIN)
 
+bench: deps-bench build ## Portseal beside other proxies, in about a quarter of an hour; QUICK=1: within two minutes
+	@cmake --build $(BUILD) -j $(JOBS) --target portseal-load
+	@PORTSEAL_BUILD=$(CURDIR)/$(BUILD) PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/bench.py $(if $(QUICK),--quick) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(PROXIES),--proxies '$(PROXIES)')
+
 install: build ## into PREFIX (/usr/local), below DESTDIR
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix '$(PREFIX)'
 
@@ -58,3 +65,5 @@ deps-test:
 	@packaging/install-deps test
 deps-demo:
 	@packaging/install-deps demo
+deps-bench:
+	@packaging/install-deps bench

@@ -28,7 +28,7 @@ function(portseal_test name timeout label)
         ENVIRONMENT "${test_environment}")
 endfunction()
 
-foreach(folder IN ITEMS lib relay sender certs)
+foreach(folder IN ITEMS lib relay sender certs bench)
     file(GLOB_RECURSE unit_sources CONFIGURE_DEPENDS tests/${folder}/test_*.c)
     foreach(source IN LISTS unit_sources)
         cmake_path(GET source STEM name)
@@ -76,3 +76,7 @@ foreach(script IN LISTS scenarios)
     add_test(NAME ${name} COMMAND "${PORTSEAL_PYTHON}" "${script}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
     portseal_test(${name} 300 scenario)
 endforeach()
+
+# The bench times nothing here: that its tools are right is what is tested.
+add_test(NAME bench_tools COMMAND "${PORTSEAL_PYTHON}" tests/bench/test_bench.py WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+portseal_test(bench_tools 60 bench)
