@@ -266,8 +266,12 @@ class Load(threading.Thread):
                     self.outcome = "differs"
                     return
                 self.rounds += 1
-            self.connection.shutdown(socket.SHUT_WR)
-            self.outcome = "done" if self.connection.recv(1) == b"" else "differs"
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.connection.unwrap()  # sends close_notify and waits for the other one, with nothing before it
+                self.outcome = "done"
+            else:
+                self.connection.shutdown(socket.SHUT_WR)
+                self.outcome = "done" if self.connection.recv(1) == b"" else "differs"
         except (OSError, EOFError) as error:
             self.outcome = type(error).__name__
         finally:
