@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "explain.h"
+#include "portseal/aead.h"
 #include "portseal/args.h"
 #include "serve.h"
 #include "status.h"
@@ -35,10 +36,12 @@ static void print_help(const struct args_option *options)
 int main(int argc, char **argv)
 {
 	const char *config = NULL;
+	const char *aead = NULL;
 	const char *help = NULL;
 	const char *version = NULL;
 	const struct args_option options[] = {
 		{ "config", 'c', "FILE", "read the configuration from FILE", &config, NULL },
+		{ "aead", 0, "NAME", "seal records with: auto (the fastest), ipsec-mb, psa", &aead, NULL },
 		{ "help", 'h', NULL, "print this and exit", &help, NULL },
 		{ "version", 'V', NULL, "print the version and exit", &version, NULL },
 		{ NULL, 0, NULL, NULL, NULL, NULL },
@@ -65,9 +68,13 @@ int main(int argc, char **argv)
 		serve_print_version();
 		return 0;
 	}
+	if (aead != NULL && !aead_is_choice(aead)) {
+		fprintf(stderr, "portseal-relay: --aead: \"%s\" is not auto, ipsec-mb or psa\n", aead);
+		return EXIT_USAGE;
+	}
 	if (config == NULL) {
 		fprintf(stderr, "portseal-relay: no configuration given: use -c FILE (--help tells more)\n");
 		return EXIT_USAGE;
 	}
-	return serve_main(config);
+	return serve_main(config, aead);
 }

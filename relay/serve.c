@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "gatekeeper.h"
+#include "portseal/aead.h"
 #include "portseal/file.h"
 #include "portseal/handshake.h"
 #include "portseal/log.h"
@@ -25,7 +26,11 @@ static struct relay *serving;
 
 void serve_print_version(void)
 {
-	printf("portseal-relay %s (mbedTLS %s)\n", PS_VERSION, handshake_library_version());
+	struct ps_cause cause;
+	const bool chosen = aead_select(NULL, &cause) == PS_OK;
+
+	printf("portseal-relay %s (mbedTLS %s, aead %s)\n", PS_VERSION, handshake_library_version(),
+	       chosen ? aead_provider()->label() : "none");
 }
 
 static void on_ready(void *daemon)
@@ -44,6 +49,7 @@ static void on_ready(void *daemon)
 	}
 	log_begin(&line, LOG_INFO, 0, "started");
 	log_word(&line, "version", PS_VERSION);
+	log_word(&line, "aead", aead_provider()->label());
 	log_number(&line, "services", relay->config->services_list.n);
 	log_number(&line, "gatekeepers", relay->config->processes.gatekeepers);
 	log_number(&line, "workers", relay->config->processes.workers);
@@ -160,7 +166,19 @@ static int run(struct relay *relay, int status_fd)
 	return supervisor_run(&supervisor);
 }
 
-int serve_main(const char *config_path)
+/* Before anything is forked: all roles seal alike. */
+static enum ps_err choose_aead(const char *aead, struct ps_cause *cause)
+{
+	const enum ps_err err = aead_select(aead, cause);
+
+	if (err != PS_OK)
+		return ps_cause_prefix(cause, err, "--aead");
+	if (cause->text[0] != '\0')
+		log_event(LOG_WARN, "aead-fallback", "%s: going on with %s", cause->text, aead_provider()->label());
+	return PS_OK;
+}
+
+int serve_main(const char *config_path, const char *aead)
 {
 	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
@@ -172,6 +190,8 @@ int serve_main(const char *config_path)
 	if (relay_new(config_path, NULL, &relay, &cause) != PS_OK)
 		goto failed;
 	log_setup(relay->config->log.level, relay->config->log.format, STDERR_FILENO);
+	if (choose_aead(aead, &cause) != PS_OK)
+		goto failed;
 	if (relay->config->status != NULL && status_socket_open(relay->config->status, &status_fd, &cause) != PS_OK)
 		goto failed;
 	warn(relay->config);

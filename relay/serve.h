@@ -5,7 +5,8 @@
 #ifndef PORTSEAL_RELAY_SERVE_H
 #define PORTSEAL_RELAY_SERVE_H
 
-int serve_main(const char *config_path);
+/* `aead`: what --aead said, or NULL. */
+int serve_main(const char *config_path, const char *aead);
 
 void serve_print_version(void);
 

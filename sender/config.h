@@ -81,6 +81,7 @@ struct config_options {
 	const char *service;
 	const char *listen; /* tunnel */
 	const char *timeout;
+	const char *aead; /* which cipher code: the command's business, not the configuration's */
 };
 
 /* Either from `file`, from the options alone, or both. Says what is missing by its option's name and its key.

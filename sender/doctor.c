@@ -78,6 +78,9 @@ int doctor_main(int argc, char *const *argv)
 		            "Goes the way of a message hop by hop and says where it ends, why, and what helps.", table, tail);
 		return OUTCOME_DONE;
 	}
+	const enum outcome_code chosen = usage_select_aead("doctor: ", options.aead, &cause);
+	if (chosen != OUTCOME_DONE)
+		return (int)chosen;
 	struct doctor *doctor = calloc(1, sizeof(*doctor));
 	if (doctor == NULL) {
 		(void)ps_cause_set(&cause, PS_E_NOMEM, "out of memory");

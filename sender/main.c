@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "portseal/aead.h"
 #include "portseal/handshake.h"
 #include "send.h"
 #include "status.h"
@@ -52,7 +53,9 @@ int main(int argc, char **argv)
 		return OUTCOME_DONE;
 	}
 	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
-		printf("%s %s (mbedTLS %s)\n", PROGRAM, PS_VERSION, handshake_library_version());
+		const bool chosen = aead_select(NULL, &cause) == PS_OK;
+		printf("%s %s (mbedTLS %s, aead %s)\n", PROGRAM, PS_VERSION, handshake_library_version(),
+		       chosen ? aead_provider()->label() : "none");
 		return OUTCOME_DONE;
 	}
 	if (argc < 2) {

@@ -16,6 +16,7 @@
 
 #include "config.h"
 #include "dial.h"
+#include "portseal/aead.h"
 #include "portseal/args.h"
 #include "portseal/text.h"
 #include "send_pump.h"
@@ -264,6 +265,11 @@ int send_main(int argc, char *const *argv)
 		                   options.files.at[0]);
 		return usage_error("send: ", &cause);
 	}
+	const enum outcome_code code = usage_select_aead("send: ", options.config.aead, &cause);
+	if (code != OUTCOME_DONE)
+		return (int)code;
+	if (cause.text[0] != '\0')
+		fprintf(stderr, "%s: warning: %s: going on with %s\n", PROGRAM, cause.text, aead_provider()->label());
 	(void)signal(SIGPIPE, SIG_IGN);
 	return run(&options);
 }

@@ -8,6 +8,7 @@
 #include "dialer.h"
 #include "generation.h"
 #include "outcome.h"
+#include "portseal/aead.h"
 #include "portseal/args.h"
 #include "portseal/file.h"
 #include "portseal/handshake.h"
@@ -52,6 +53,7 @@ static void on_ready(void *daemon)
 	log_begin(&line, LOG_INFO, 0, "started");
 	log_word(&line, "version", PS_VERSION);
 	log_word(&line, "mbedtls", handshake_library_version());
+	log_word(&line, "aead", aead_provider()->label());
 	log_number(&line, "gatekeepers", config->processes.gatekeepers);
 	log_number(&line, "workers", config->processes.workers);
 	log_end(&line);
@@ -135,7 +137,7 @@ static int run_roles(struct generation *generation, int status_fd)
 	return supervisor_run(&supervisor);
 }
 
-static int serve(struct generation *generation)
+static int serve(struct generation *generation, const char *aead_warning)
 {
 	const struct sender_config *config = generation->config;
 	struct ps_cause cause;
@@ -148,6 +150,8 @@ static int serve(struct generation *generation)
 		generation_discard(generation);
 		return OUTCOME_OWN_SETUP;
 	}
+	if (aead_warning[0] != '\0')
+		log_event(LOG_WARN, "aead-fallback", "%s: going on with %s", aead_warning, aead_provider()->label());
 	if (handshake_library_is_old())
 		log_event(LOG_WARN, "old-library", "mbedTLS %s has known holes that a relay could use: install 3.6.6 or newer",
 		          handshake_library_version());
@@ -158,7 +162,7 @@ static int serve(struct generation *generation)
 	return code;
 }
 
-static int run(const struct config_options *options)
+static int run(const struct config_options *options, const char *aead_warning)
 {
 	struct generation *generation = NULL;
 	struct outcome outcome;
@@ -166,7 +170,7 @@ static int run(const struct config_options *options)
 
 	const enum ps_err err = generation_new(options, NULL, &generation, &cause);
 	if (err == PS_OK)
-		return serve(generation);
+		return serve(generation, aead_warning);
 	outcome_set(&outcome, err == PS_E_CONFIG && options->file == NULL ? OUTCOME_USAGE : OUTCOME_OWN_SETUP, "%s",
 	            cause.text);
 	usage_print_failure(&outcome);
@@ -193,5 +197,6 @@ int tunnel_main(int argc, char *const *argv)
 		            "Listens on local addresses and carries each connection to the relay, sealed.", table, exit_codes);
 		return OUTCOME_DONE;
 	}
-	return run(&options);
+	const enum outcome_code code = usage_select_aead("tunnel: ", options.aead, &cause);
+	return code != OUTCOME_DONE ? (int)code : run(&options, cause.text);
 }

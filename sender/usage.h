@@ -18,8 +18,9 @@
 		{ "server-name", 0, "NAME", "the name in the relay's certificate (default: HOST)", &(options)->server_name, NULL }, \
 		{ "cert", 0, "FILE", "our certificate", &(options)->certificate, NULL }, \
 		{ "key", 0, "FILE", "our private key", &(options)->key, NULL }, \
+		{ "ca", 0, "FILE", "the authority that signed the relay's certificate", &(options)->relay_ca, NULL }, \
 	{ \
-		"ca", 0, "FILE", "the authority that signed the relay's certificate", &(options)->relay_ca, NULL \
+		"aead", 0, "NAME", "seal records with: auto (the fastest), ipsec-mb, psa", &(options)->aead, NULL \
 	}
 
 #define USAGE_SERVICE_ROW(options) \
@@ -29,6 +30,10 @@
 
 /* "portseal-sender: PREFIXcause"; returns OUTCOME_USAGE. */
 int usage_error(const char *prefix, const struct ps_cause *cause);
+
+/* Puts the AEAD in force that --aead named, or the fastest. The cause of OUTCOME_DONE is empty, or worth a warning; any
+ * other code has been told on stderr, with `prefix`. */
+enum outcome_code usage_select_aead(const char *prefix, const char *aead, struct ps_cause *cause) PS_MUST_CHECK;
 
 void usage_print_failure(const struct outcome *outcome);
 

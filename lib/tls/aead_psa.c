@@ -89,8 +89,14 @@ static enum ps_err psa_open(struct aead_key *key, const uint8_t nonce[static SUI
 	                                 len + SUITE_TAG_LEN, text, len, &opened_len));
 }
 
+static const char *psa_label(void)
+{
+	return "psa";
+}
+
 const struct aead_provider aead_psa = {
 	.name = "psa",
+	.label = psa_label,
 	.key_new = psa_key_new,
 	.key_free = psa_key_free,
 	.seal = psa_seal,

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "bridge_rig.h"
+#include "each_aead.h"
 
 #define MIB ((size_t)1024 * 1024)
 
@@ -305,7 +306,7 @@ static void test_the_end_waits_for_what_is_pending_before_it(void **state)
 	free(noise);
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bytes_pass_both_ways_at_once),
@@ -322,4 +323,9 @@ int main(void)
 		cmocka_unit_test(test_the_end_waits_for_what_is_pending_before_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "bridge_rig.h"
+#include "each_aead.h"
 
 #define TOO_MUCH ((size_t)32 * 1024 * 1024)
 #define IDLE_MS 30
@@ -370,7 +371,7 @@ static void test_a_bridge_that_cannot_start_closes_what_it_took(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_cut_client_resets_the_application_after_what_came),
@@ -395,4 +396,9 @@ int main(void)
 		cmocka_unit_test(test_a_bridge_that_cannot_start_closes_what_it_took),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "each_aead.h"
 #include "hex.h"
 #include "portseal/record.h"
 #include "rfc8448.h"
@@ -436,7 +437,7 @@ static void test_wire_len_needs_the_whole_header(void **state)
 	assert_int_equal(record_wire_len(header, sizeof(header)), 5 + 0x1234);
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records_of_rfc_8448_open),
@@ -460,4 +461,9 @@ int main(void)
 	};
 
 	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

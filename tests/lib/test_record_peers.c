@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "each_aead.h"
 #include "foreign_peer.h"
 #include "mint.h"
 #include "portseal/tls_stream_private.h"
@@ -301,7 +302,7 @@ static int free_certificates(void **state)
 	return 0;
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bulk_with_an_openssl_client),
@@ -319,4 +320,9 @@ int main(void)
 	};
 
 	return cmocka_run_group_tests_name("record_peers", tests, NULL, free_certificates);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "each_aead.h"
 #include "hex.h"
 #include "portseal/tls_stream_private.h"
 #include "rfc8448.h"
@@ -432,7 +433,7 @@ static void test_freeing_no_stream_is_harmless(void **state)
 	tls_stream_free(NULL);
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_sides_of_rfc_8448_understand_each_other),
@@ -460,4 +461,9 @@ int main(void)
 	};
 
 	return cmocka_run_group_tests_name("tls_stream", tests, NULL, NULL);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "each_aead.h"
 #include "portseal/tls_stream_private.h"
 #include "stream_peer.h"
 
@@ -268,7 +269,7 @@ static void test_a_peer_that_only_downloads_may_update_for_ever(void **state)
 	stream_peer_clear(&peer);
 }
 
-int main(void)
+static int run_group(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_key_updates_that_are_not_well_formed),
@@ -288,4 +289,9 @@ int main(void)
 	};
 
 	return cmocka_run_group_tests_name("tls_stream_open", tests, NULL, NULL);
+}
+
+int main(void)
+{
+	return with_each_aead(run_group);
 }

@@ -23,6 +23,8 @@ BUILD = os.path.abspath(os.environ.get("PORTSEAL_BUILD", "build"))
 RELAY = os.path.join(BUILD, "portseal-relay")
 SENDER = os.path.join(BUILD, "portseal-sender")
 CERTS = os.path.join(BUILD, "portseal-certs")
+# Every program of a scenario seals with this (ipsec-mb, psa) instead of what it would choose itself.
+AEAD = ["--aead", os.environ["PORTSEAL_AEAD"]] if os.environ.get("PORTSEAL_AEAD") else []
 PATIENCE = float(os.environ.get("PORTSEAL_PATIENCE", "30"))
 
 
@@ -388,12 +390,12 @@ processes = {{ gatekeepers = 2; workers = 2; }};
 {extra}
 """
 
-    def relay(self, target=None, config=None, argv_prefix=(), preexec=None, **kwargs):
+    def relay(self, target=None, config=None, argv_prefix=(), preexec=None, options=AEAD, **kwargs):
         """A running relay; .port is its first listener's."""
         if config is None:
             config = self.relay_config({"app": (target, "{ any = true; }", "")}, **kwargs)
         path = self.file(f"relay-{len(self.started)}-{id(config)}.conf", config)
-        process = self.keep(Process([*argv_prefix, RELAY, "-c", path], preexec=preexec))
+        process = self.keep(Process([*argv_prefix, RELAY, "-c", path, *options], preexec=preexec))
         process.wait_for(r"event=started|\"event\":\"started\"")
         process.ports = [int(line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1])
                          for line in process.find(r"event=listening address=[^u]")]
@@ -401,7 +403,7 @@ processes = {{ gatekeepers = 2; workers = 2; }};
         return process
 
     def tunnel(self, relay_port, service="app", identity="alice", listen="127.0.0.1:0", extra="", name="localhost",
-               argv_prefix=()):
+               argv_prefix=(), options=AEAD):
         """A running sender; .port is its first tunnel's."""
         tunnels = f'{{ listen = "{listen}"; {f"service = {chr(34)}{service}{chr(34)};" if service else ""} }}'
         config = f"""
@@ -411,7 +413,7 @@ tunnels = ( {tunnels} );
 {extra}
 """
         path = self.file(f"sender-{len(self.started)}-{id(config)}.conf", config)
-        process = self.keep(Process([*argv_prefix, SENDER, "tunnel", "-c", path]))
+        process = self.keep(Process([*argv_prefix, SENDER, "tunnel", "-c", path, *options]))
         process.wait_for(r"event=started")
         ports = [line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1]
                  for line in process.find(r"event=listening address=[^u]")]
@@ -419,7 +421,7 @@ tunnels = ( {tunnels} );
         return process
 
     def send_argv(self, port, identity="alice", service="app", ca=None, name="localhost", more=()):
-        argv = [SENDER, "send", "--relay", f"127.0.0.1:{port}", "--server-name", name, "--ca", ca or f"{self.pki}/ca.crt"]
+        argv = [SENDER, "send", *AEAD, "--relay", f"127.0.0.1:{port}", "--server-name", name, "--ca", ca or f"{self.pki}/ca.crt"]
         if identity is not None:
             argv += ["--cert", self.crt(identity), "--key", self.key(identity)]
         if service is not None:

@@ -206,7 +206,7 @@ class CommandLines(Startup):
         for name, program in PROGRAMS.items():
             done = run([program, "--version"])
             self.assertEqual((done.returncode, done.stderr), (0, b""))
-            self.assertRegex(done.stdout.decode(), f"\\A{name} [0-9]+\\.[0-9]+\\.[0-9]+( \\(mbedTLS [0-9.]+\\))?\n\\Z")
+            self.assertRegex(done.stdout.decode(), f"\\A{name} [0-9]+\\.[0-9]+\\.[0-9]+( \\(mbedTLS [0-9.]+(, aead [a-z0-9/-]+)?\\))?\n\\Z")
             for args in (["--help"], ["-h"], *([command, "--help"] for command in subcommands[program])):
                 done = run([program, *args])
                 self.assertEqual((done.returncode, done.stderr), (0, b""), args)
