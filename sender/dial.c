@@ -44,7 +44,7 @@ struct dial {
 	struct buf wire;
 	size_t heard; /* bytes read while listening */
 	uint64_t shaking_since_ms;
-	char alpn[DIAL_ALPN_MAX];
+	char offer[DIAL_OFFER_TEXT_MAX];
 	struct verdict verdict;
 	struct dial_result result;
 };
@@ -119,7 +119,10 @@ static void finish_unconfirmed(struct dial *dial)
 {
 	const struct outcome_names names = names_of(dial);
 
-	outcome_of_unconfirmed(&dial->result.outcome, &names);
+	if (dial->config.offer == DIAL_OFFER_H2)
+		outcome_of_no_h2(&dial->result.outcome, &names);
+	else
+		outcome_of_unconfirmed(&dial->result.outcome, &names);
 	finish(dial);
 }
 
@@ -186,13 +189,26 @@ static void listen_for_reason(struct dial *dial)
 	uv_poll_start(&dial->poll, UV_READABLE, on_heard);
 }
 
+static bool is_confirmed(const struct dial *dial, const char *alpn)
+{
+	char wanted[DIAL_ALPN_MAX];
+
+	if (dial->config.offer == DIAL_OFFER_H2)
+		return false;
+	if (dial->config.service == NULL)
+		return true;
+	dial_setup_alpn(dial->config.service, wanted);
+	return alpn != NULL && strcmp(alpn, wanted) == 0;
+}
+
 static void on_shaken(struct dial *dial)
 {
 	const char *alpn = handshake_alpn(dial->handshake);
 
 	handshake_secrets(dial->handshake, &dial->result.secrets);
 	dial->result.shake_ms = uv_hrtime() / 1000000 - dial->shaking_since_ms;
-	if (dial->config.service != NULL && (alpn == NULL || strcmp(alpn, dial->alpn) != 0)) {
+	dial->result.h2 = dial->config.offer != DIAL_OFFER_TLS && alpn != NULL && strcmp(alpn, DIAL_ALPN_H2) == 0;
+	if (!dial->result.h2 && !is_confirmed(dial, alpn)) {
 		listen_for_reason(dial);
 		return;
 	}
@@ -274,7 +290,7 @@ static enum ps_err start_handshake(struct dial *dial)
 {
 	const struct handshake_config config = {
 		.fd = dial->fd,
-		.alpn = dial->config.service != NULL ? dial->alpn : NULL,
+		.alpn = dial->offer[0] != '\0' ? dial->offer : NULL,
 		.server_name = dial->config.setup->relay->server_name,
 		.on_peer = on_peer,
 		.owner = dial,
@@ -324,8 +340,7 @@ static struct dial *allocate(const struct dial_config *config)
 	fresh->fd = -1;
 	fresh->wire = BUF_INIT;
 	fresh->result.alert = ALERT_NONE;
-	if (config->service != NULL)
-		dial_setup_alpn(config->service, fresh->alpn);
+	dial_setup_offer(config->offer, config->service, fresh->offer);
 	return fresh;
 }
 

@@ -3,7 +3,8 @@
  * dial -- one connection to the relay on a loop: resolve, connect, handshake, judge the relay, confirm the service.
  *
  * Where a service was asked for and the peer did not confirm exactly it, no payload may follow, as it would reach another
- * application: the peer is listened to for DIAL_LISTEN_MS, in case it says why, and the dial fails.
+ * application: the peer is listened to for DIAL_LISTEN_MS, in case it says why, and the dial fails. A peer that agrees on
+ * HTTP/2 is told the service in each request.
  *
  * Owns:   the socket and the handshake until they are handed over.
  * Never:  sends payload, or blocks.
@@ -33,8 +34,16 @@ enum ps_err dial_setup_new(const struct sender_config *config, struct dial_setup
 	PS_MUST_CHECK;
 void dial_setup_free(struct dial_setup *setup);
 
+/* What the connection may be. */
+enum dial_offer {
+	DIAL_OFFER_TLS,  /* one connection to the service */
+	DIAL_OFFER_BOTH, /* that, but rather HTTP/2 */
+	DIAL_OFFER_H2,   /* HTTP/2 or nothing */
+};
+
 struct dial_result {
 	struct outcome outcome; /* OUTCOME_DONE, or why there is no connection */
+	bool h2;                /* HTTP/2 was agreed on */
 	int fd;                 /* the receiver's; -1 when there is no connection */
 	struct traffic_secrets secrets;
 	char peer[ADDRESS_TEXT_MAX];    /* where it leads; "" before it was connected */
@@ -50,7 +59,8 @@ struct dial_result {
 struct dial_config {
 	uv_loop_t *loop;
 	struct dial_setup *setup; /* borrowed */
-	const char *service;      /* borrowed; NULL: none, and no ALPN is sent */
+	const char *service;      /* borrowed; NULL: none, and no ALPN is sent for it */
+	enum dial_offer offer;
 	/* Called once, unless cancelled; the result is wiped after it returns. */
 	void (*on_done)(void *owner, const struct dial_result *result);
 	void *owner;

@@ -8,7 +8,7 @@
 #include "portseal/text.h"
 
 struct alpn_list {
-	char (*storage)[DIAL_ALPN_MAX];
+	char (*storage)[DIAL_OFFER_TEXT_MAX];
 	const char **names;
 	size_t n;
 };
@@ -18,21 +18,40 @@ void dial_setup_alpn(const char *service, char out[static DIAL_ALPN_MAX])
 	(void)snprintf(out, DIAL_ALPN_MAX, "%s%s", DIAL_ALPN_PREFIX, service);
 }
 
+void dial_setup_offer(enum dial_offer offer, const char *service, char out[static DIAL_OFFER_TEXT_MAX])
+{
+	char alpn[DIAL_ALPN_MAX] = "";
+
+	if (service != NULL)
+		dial_setup_alpn(service, alpn);
+	if (offer == DIAL_OFFER_H2 || (offer == DIAL_OFFER_BOTH && service == NULL))
+		(void)snprintf(out, DIAL_OFFER_TEXT_MAX, "%s", DIAL_ALPN_H2);
+	else
+		(void)snprintf(out, DIAL_OFFER_TEXT_MAX, "%s%s", offer == DIAL_OFFER_BOTH ? DIAL_ALPN_BOTH : "", alpn);
+}
+
+static void add_offer(struct alpn_list *list, enum dial_offer offer, const char *service)
+{
+	char *fresh = list->storage[list->n];
+
+	dial_setup_offer(offer, service, fresh);
+	for (size_t i = 0; i < list->n; i++)
+		if (strcmp(list->names[i], fresh) == 0)
+			return;
+	list->names[list->n++] = fresh;
+}
+
 static enum ps_err add_service(struct alpn_list *list, const char *service, struct ps_cause *cause)
 {
 	char quoted[TEXT_QUOTED_MAX];
-	char *fresh = list->storage[list->n];
 
 	if (service == NULL)
 		return PS_OK;
 	if (service[0] == '\0' || strlen(service) >= DIAL_ALPN_MAX - sizeof(DIAL_ALPN_PREFIX))
 		return ps_cause_set(cause, PS_E_CONFIG, "service %s: a name has 1 to %d characters",
 		                    text_quoted(quoted, service), (int)(DIAL_ALPN_MAX - sizeof(DIAL_ALPN_PREFIX) - 1));
-	dial_setup_alpn(service, fresh);
-	for (size_t i = 0; i < list->n; i++)
-		if (strcmp(list->names[i], fresh) == 0)
-			return PS_OK;
-	list->names[list->n++] = fresh;
+	add_offer(list, DIAL_OFFER_TLS, service);
+	add_offer(list, DIAL_OFFER_BOTH, service);
 	return PS_OK;
 }
 
@@ -45,6 +64,7 @@ static enum ps_err make_shared(struct dial_setup *setup, struct alpn_list *list,
 		err = add_service(list, config_tunnels(config)[i].service, cause);
 	if (err != PS_OK)
 		return err;
+	add_offer(list, DIAL_OFFER_H2, NULL);
 	const struct handshake_setup_config shared = {
 		.role = TLS_CLIENT,
 		.credentials = setup->credentials,
@@ -56,7 +76,7 @@ static enum ps_err make_shared(struct dial_setup *setup, struct alpn_list *list,
 
 static enum ps_err add_alpn(struct dial_setup *setup, struct ps_cause *cause)
 {
-	const size_t most = setup->config->tunnels_list.n + 1;
+	const size_t most = 2 * (setup->config->tunnels_list.n + 1) + 1;
 	struct alpn_list list = {
 		.storage = calloc(most, sizeof(*list.storage)),
 		.names = calloc(most, sizeof(*list.names)),

@@ -11,7 +11,10 @@
 #include "portseal/trust.h"
 
 #define DIAL_ALPN_PREFIX "portseal/"
+#define DIAL_ALPN_H2 "h2"
+#define DIAL_ALPN_BOTH DIAL_ALPN_H2 ","
 #define DIAL_ALPN_MAX 256 /* an ALPN name has at most 255 bytes (RFC 7301, section 3.1) */
+#define DIAL_OFFER_TEXT_MAX (DIAL_ALPN_MAX + sizeof(DIAL_ALPN_BOTH))
 
 struct dial_setup {
 	const struct sender_config *config; /* borrowed */
@@ -24,5 +27,8 @@ struct dial_setup {
 
 /* "portseal/<service>"; dial_setup_new has checked that the name is short enough. */
 void dial_setup_alpn(const char *service, char out[static DIAL_ALPN_MAX]);
+
+/* What the handshake is asked to offer: "h2,portseal/<service>", one of both, or "" for nothing. */
+void dial_setup_offer(enum dial_offer offer, const char *service, char out[static DIAL_OFFER_TEXT_MAX]);
 
 #endif

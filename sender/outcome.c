@@ -231,3 +231,9 @@ void outcome_of_unconfirmed(struct outcome *outcome, const struct outcome_names 
 		names->relay, text_escaped(quoted, names->service));
 	outcome->refusal = REFUSAL_UNKNOWN_SERVICE;
 }
+
+void outcome_of_no_h2(struct outcome *outcome, const struct outcome_names *names)
+{
+	outcome_set(outcome, OUTCOME_REFUSED,
+	            "%s does not speak HTTP/2: is it a Portseal relay? protocol = \"auto\" does without", names->relay);
+}

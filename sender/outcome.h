@@ -57,4 +57,7 @@ void outcome_of_handshake(struct outcome *outcome, const struct handshake_failur
 /* A TLS server that did not answer with the protocol name of the service. */
 void outcome_of_unconfirmed(struct outcome *outcome, const struct outcome_names *names);
 
+/* One that does not speak HTTP/2 where nothing else will do. */
+void outcome_of_no_h2(struct outcome *outcome, const struct outcome_names *names);
+
 #endif

@@ -34,7 +34,9 @@ struct handshake;
 struct handshake_setup_config {
 	enum tls_role role;
 	struct credentials *credentials; /* borrowed; must outlive the setup; NULL only for a client that shows none */
-	const char *const *alpn;         /* every protocol name that a handshake may be started with; copied */
+	/* Every protocol name that a handshake may be started with; copied. Of a client also two names, "h2,other", which are
+	 * offered in that order. */
+	const char *const *alpn;
 	size_t n_alpn;
 };
 

@@ -28,11 +28,14 @@ static const uint16_t groups[] = {
 	MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE,
 };
 
+#define OFFERS_MAX 2
+
 /* One protocol name, or none, and the configuration that speaks it. */
 struct variant {
 	mbedtls_ssl_config config;
-	char *alpn;
-	const char *list[2]; /* what mbedTLS keeps a pointer to */
+	char *alpn;                       /* as it is asked for */
+	char *names;                      /* the same, cut into single names */
+	const char *list[OFFERS_MAX + 1]; /* what mbedTLS keeps a pointer to */
 };
 
 struct handshake_setup {
@@ -54,17 +57,25 @@ static void configure(mbedtls_ssl_config *config, enum tls_role role)
 	mbedtls_ssl_conf_rng(config, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
 }
 
-static enum ps_err variant_alpn(struct variant *variant, const char *alpn, struct ps_cause *cause)
+static enum ps_err variant_alpn(struct variant *variant, enum tls_role role, const char *alpn, struct ps_cause *cause)
 {
-	size_t len = strlen(alpn);
+	size_t n = 0;
+	char *rest;
 
-	if (len == 0 || len > ALPN_NAME_MAX)
-		return ps_cause_set(cause, PS_E_CONFIG, "an ALPN name has 1 to %d bytes, not %zu", ALPN_NAME_MAX, len);
-	variant->alpn = malloc(len + 1);
-	if (variant->alpn == NULL)
+	variant->alpn = strdup(alpn);
+	variant->names = strdup(alpn);
+	if (variant->alpn == NULL || variant->names == NULL)
 		return PS_E_NOMEM;
-	memcpy(variant->alpn, alpn, len + 1);
-	variant->list[0] = variant->alpn;
+	rest = variant->names;
+	while (rest != NULL && n < OFFERS_MAX) {
+		const char *name = role == TLS_CLIENT ? strsep(&rest, ",") : rest;
+		const size_t len = strlen(name);
+
+		if (len == 0 || len > ALPN_NAME_MAX)
+			return ps_cause_set(cause, PS_E_CONFIG, "an ALPN name has 1 to %d bytes, not %zu", ALPN_NAME_MAX, len);
+		variant->list[n++] = name;
+		rest = role == TLS_CLIENT ? rest : NULL;
+	}
 	return mbedtls_ssl_conf_alpn_protocols(&variant->config, variant->list) == 0 ? PS_OK : PS_E_BUG;
 }
 
@@ -81,7 +92,7 @@ static enum ps_err variant_init(struct variant *variant, const struct handshake_
 	configure(&variant->config, config->role);
 	if (own != NULL && mbedtls_ssl_conf_own_cert(&variant->config, credentials_chain(own), credentials_key(own)) != 0)
 		return PS_E_NOMEM;
-	return alpn == NULL ? PS_OK : variant_alpn(variant, alpn, cause);
+	return alpn == NULL ? PS_OK : variant_alpn(variant, config->role, alpn, cause);
 }
 
 enum ps_err handshake_setup_new(const struct handshake_setup_config *config, struct handshake_setup **setup,
@@ -116,6 +127,7 @@ void handshake_setup_free(struct handshake_setup *setup)
 	for (size_t i = 0; i < setup->n_variants; i++) {
 		mbedtls_ssl_config_free(&setup->variants[i].config);
 		free(setup->variants[i].alpn);
+		free(setup->variants[i].names);
 	}
 	free(setup);
 }

@@ -144,6 +144,7 @@ struct call {
 	uint64_t handshake_ms; /* 0: plenty */
 	bool cancel;           /* as soon as it has begun */
 	bool connected;        /* by the test already */
+	enum dial_offer offer;
 };
 
 static void fill_config(struct sender_config *config, struct sender_relay *relay, const struct call *call)
@@ -184,9 +185,12 @@ static struct dial_result dial_it(const struct call *call)
 	fill_config(&config, &relay, call);
 	assert_int_equal(dial_setup_new(&config, &setup, &cause), PS_OK);
 	assert_int_equal(uv_loop_init(&loop), 0);
-	const struct dial_config dialled = {
-		.loop = &loop, .setup = setup, .service = call->service, .on_done = on_done, .owner = &told
-	};
+	const struct dial_config dialled = { .loop = &loop,
+		                                 .setup = setup,
+		                                 .service = call->service,
+		                                 .offer = call->offer,
+		                                 .on_done = on_done,
+		                                 .owner = &told };
 	if (call->connected)
 		assert_int_equal(dial_on(&dialled, connect_to(call->port), "the test", &dial), PS_OK);
 	else
@@ -361,6 +365,46 @@ static void test_a_service_that_is_not_confirmed_and_why(void **state)
 	assert_true(result.accepted);
 }
 
+static struct dial_result dial_offering(const char *server_alpn, const char *service, enum dial_offer offer)
+{
+	return dial_server((struct server){ .run = speak_tls,
+	                                    .chain = { mint_relay(pki.ca, "CN=relay", "relay.test") },
+	                                    .alpn = { server_alpn } },
+	                   (struct call){ .service = service, .offer = offer });
+}
+
+static void test_http_2_is_taken_where_it_is_offered_and_agreed_on(void **state)
+{
+	(void)state;
+	static const enum dial_offer offers[] = { DIAL_OFFER_BOTH, DIAL_OFFER_H2 };
+
+	for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
+		const struct dial_result result = dial_offering("h2", "billing", offers[i]);
+		assert_int_equal(result.outcome.code, OUTCOME_DONE);
+		assert_true(result.h2);
+	}
+	assert_true(dial_offering("h2", NULL, DIAL_OFFER_H2).h2);
+}
+
+static void test_without_http_2_the_service_itself_does(void **state)
+{
+	(void)state;
+	const struct dial_result result = dial_offering("portseal/billing", "billing", DIAL_OFFER_BOTH);
+
+	assert_int_equal(result.outcome.code, OUTCOME_DONE);
+	assert_false(result.h2);
+}
+
+static void test_a_server_that_agrees_on_nothing_is_not_reached_by_any_offer(void **state)
+{
+	(void)state;
+	struct dial_result result = dial_offering(NULL, "billing", DIAL_OFFER_BOTH);
+
+	assert_failed(&result, OUTCOME_REFUSED, REFUSAL_UNKNOWN_SERVICE);
+	result = dial_offering(NULL, NULL, DIAL_OFFER_H2);
+	assert_failed(&result, OUTCOME_REFUSED, REFUSAL_NONE);
+}
+
 static void test_a_protocol_that_the_server_lacks_is_the_relays_refusal(void **state)
 {
 	(void)state;
@@ -435,6 +479,9 @@ int main(void)
 		cmocka_unit_test(test_a_service_that_is_confirmed_is_reached),
 		cmocka_unit_test(test_a_service_that_is_not_confirmed_is_not_reached),
 		cmocka_unit_test(test_a_service_that_is_not_confirmed_and_why),
+		cmocka_unit_test(test_http_2_is_taken_where_it_is_offered_and_agreed_on),
+		cmocka_unit_test(test_without_http_2_the_service_itself_does),
+		cmocka_unit_test(test_a_server_that_agrees_on_nothing_is_not_reached_by_any_offer),
 		cmocka_unit_test(test_a_protocol_that_the_server_lacks_is_the_relays_refusal),
 		cmocka_unit_test(test_a_cancelled_dial_calls_nobody_back),
 		cmocka_unit_test(test_a_setup_without_its_key_names_the_file),
