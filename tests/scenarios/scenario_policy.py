@@ -3,8 +3,10 @@
 """Policy: whose revocation list is asked for, rules on trial, what a check finds, what is told before it expires."""
 import json
 import os
+import shutil
+import time
 
-from portseal_testing import RELAY, Scenario, main, run
+from portseal_testing import RELAY, Scenario, free_port, main, run
 
 
 class Policy(Scenario):
@@ -128,6 +130,44 @@ class Policy(Scenario):
         self.assertEqual([(level, about) for level, about, _ in found], [("warning", "expiry")] * 2, found)
         self.assertRegex(found[0][2], "short/relay.crt: the certificate expires in [89] days")
         self.assertRegex(found[1][2], "short/ca.crt: the authority .*Short CA.* expires in (19|20) days")
+
+    def test_check_finds_a_list_that_nears_its_end_and_one_that_is_past_it(self):
+        work = os.path.join(self.dir, "lists")
+        os.makedirs(work, exist_ok=True)
+        begun, soon, past = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400)) for days in (-40, 10, -1))
+        for end, words in ((soon, r"expires in (9|10) days"), (past, "expired on 20")):
+            self.certs("crl", "--not-before", begun, "--not-after", end)
+            shutil.copy(f"{self.pki}/ca.crl", f"{work}/{end}.crl")
+            self.certs("crl")
+            config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")}, tls=f'crl = "{work}/{end}.crl";')
+            found = self.findings(config)
+            self.assertEqual([(level, about) for level, about, _ in found], [("warning", "expiry")], found)
+            self.assertRegex(found[0][2], "tls.crl: the list of CN=Scenario CA.* " + words)
+        # A newer one beside it: nothing to tell.
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")},
+                                   tls=f'crl = [ "{self.pki}/ca.crl", "{work}/{past}.crl" ];')
+        self.assertEqual(self.findings(config), [])
+
+    def test_check_refuses_a_key_that_others_may_read(self):
+        key = shutil.copy(self.key("relay"), f"{self.dir}/open.key")
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")}).replace(self.key("relay"), key)
+        for mode in (0o640, 0o604):
+            os.chmod(key, mode)
+            done = self.check(config)
+            self.assertEqual((done.returncode, done.stdout), (3, b""))
+            self.assertIn(f"open.key: mode {mode:04o}", done.stderr.decode())
+
+    def test_check_finds_a_rule_that_matches_nobody(self):
+        config = self.relay_config({"app": (self.app().target, '{ cn = "alice"; }, { cn = "%s"; }' % ("x" * 65), "")})
+        found = self.findings(config)
+        self.assertEqual([(level, about) for level, about, _ in found], [("warning", "rules")])
+        self.assertIn("rule 2 of allow matches nobody", found[0][2])
+
+    def test_check_finds_a_target_that_does_not_answer(self):
+        config = self.relay_config({"app": (f"tcp://127.0.0.1:{free_port()}", "{ any = true; }", "")})
+        found = self.findings(config)
+        self.assertEqual([(level, about) for level, about, _ in found], [("warning", "targets")])
+        self.assertRegex(found[0][2], r"service app: its target 127\.0\.0\.1:\d+ does not answer: .*refused")
 
     def test_check_finds_what_others_may_change(self):
         config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")})
