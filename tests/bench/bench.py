@@ -22,10 +22,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "scenarios"))
 
 import figures  # noqa: E402
+import outside  # noqa: E402
 import pairs  # noqa: E402
 import workloads  # noqa: E402
 from portseal_testing import BUILD  # noqa: E402
 
+WORKLOADS = workloads.WORKLOADS + outside.WORKLOADS
 QUICK_SECONDS = 95  # then nothing more is begun, so that the whole ends within two minutes
 
 
@@ -34,16 +36,17 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="one short round: ends within two minutes")
     parser.add_argument("--rounds", type=int, help="default 5, quick 1")
     parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.4")
-    parser.add_argument("--workloads", default="", help=", ".join(load.name for load in workloads.WORKLOADS))
+    parser.add_argument("--workloads", default="", help=", ".join(load.name for load in WORKLOADS))
     parser.add_argument("--proxies", default="", help=", ".join(pair.name for pair in pairs.PAIRS))
     parser.add_argument("--out", default=os.path.join(BUILD, "bench"), help="where the results are left")
     given = parser.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 5)
     given.seconds = given.seconds or (0.4 if given.quick else 2.0)
     given.pairs = chosen(parser, "proxy", given.proxies, pairs.PAIRS)
-    given.loads = chosen(parser, "workload", given.workloads, workloads.WORKLOADS)
-    if given.quick and not given.workloads:
-        given.loads = [load for load in given.loads if load.name != "idle-5000"]
+    given.loads = chosen(parser, "workload", given.workloads, WORKLOADS)
+    if not given.workloads:
+        given.loads = [load for load in given.loads
+                       if not load.only_when_named and not (given.quick and load.name == "idle-5000")]
     return given
 
 
@@ -72,6 +75,7 @@ class Bench:
             self.pair.stop()
         if self.backend is not None:
             self.backend.stop()
+        outside.Server.stop_all()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def run(self):
@@ -94,14 +98,15 @@ class Bench:
             if not pair.has_tls:
                 continue
             try:
-                pairs.judge_tls(self.start(pair))
+                pairs.judge_tls(self.start(pair, self.backend.port))
             except (pairs.Failed, OSError) as error:
                 self.fail(pair, "its TLS", error)
                 self.pairs.remove(pair)
-            self.stop()
+            if self.pair is not None:
+                self.stop()
 
-    def start(self, pair):
-        self.pair = pair(self.dir, self.pki, self.backend.port)
+    def start(self, pair, target):
+        self.pair = pair(self.dir, self.pki, target)
         return self.pair.start()
 
     def stop(self):
@@ -116,13 +121,14 @@ class Bench:
             return
         say(f"round {number + 1}/{self.given.rounds}  {load.name:12} {pair.name}")
         try:
-            got = load.measure(self.start(pair), self.backend, self.given)
+            got = load.measure(self.start(pair, load.target(self.backend)), self.backend, self.given)
             self.samples.setdefault(load.name, {}).setdefault(pair.name, []).append(got)
         except (pairs.Failed, OSError, AssertionError) as error:
             self.fail(pair, load.name, error)
         except workloads.subprocess.TimeoutExpired as error:
             self.fail(pair, load.name, f"no end after {error.timeout:.0f} s")
-        self.stop()
+        if self.pair is not None:
+            self.stop()
 
     def fail(self, pair, what, error):
         self.failures.append((pair, f"{pair.label}, {what}: {error}"))
@@ -135,12 +141,18 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+def read_line(path):
+    with open(path, encoding="ascii") as file:
+        return file.readline().strip()
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         lines = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     return {"cpu": lines[0] if lines else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(),
             "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-            "openssl": pairs.first_line([pairs.find("openssl"), "version"])}
+            "congestion_control": read_line("/proc/sys/net/ipv4/tcp_congestion_control"),
+            "openssl": pairs.first_line([pairs.find("openssl"), "version"]).partition(" (")[0]}
 
 
 def report(bench, begun):
@@ -148,7 +160,8 @@ def report(bench, begun):
     here = machine()
     versions = {pair.name: pair.version() for pair in bench.pairs if pair.version()}
     typical, worst = shown.foreign_share()
-    head = [f"{begun:%Y-%m-%d %H:%M}, {here['cpu']}, {here['cores']} cores, Linux {here['kernel']}, {here['openssl']}",
+    head = [f"{begun:%Y-%m-%d %H:%M}, {here['cpu']}, {here['cores']} cores, Linux {here['kernel']} ({here['congestion_control']}), "
+            f"{here['openssl']}",
             "; ".join(versions.values()),
             f"medians of {bench.given.rounds} rounds of {bench.given.seconds:g} s, ± half of the range; "
             "ratio: how many times better than the best of stunnel, HAProxy and nginx",

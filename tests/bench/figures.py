@@ -51,6 +51,11 @@ METRICS = (
     Metric("idle-5000", "kb_server", "KB per idle connection (5,000), server's side", "KB", "less", at_most(4), "portseal-tls",
            digits=1),
     Metric("idle-5000", "kb_client", "KB per idle connection (5,000), client's side", "KB", "less", digits=1),
+    Metric("redis", "per_second", "redis-benchmark, 50 kept connections", "1/s", "more", ratio_of(1.4)),
+    Metric("redis-new", "per_second", "redis-benchmark, new connections", "1/s", "more", ratio_of(6), "portseal-h2"),
+    Metric("redis-new", "p99_us", "their p99", "ms", "less", ratio_of(4), "portseal-h2", digits=1, scale=1e-3),
+    Metric("iperf-1", "mb_per_second", "iperf3, one stream", "MB/s", "more", ratio_of(1.8)),
+    Metric("iperf-4", "mb_per_second", "iperf3, four streams", "MB/s", "more", ratio_of(1.8)),
     Metric("messages", "per_second", "messages by send --each-line", "1/s", "more"),
 )
 

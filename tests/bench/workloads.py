@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from pairs import Failed, find, group
+from pairs import Failed, find
 from portseal_testing import BUILD, SENDER, cpu_seconds_of, memory_of, run
 
 LOAD = os.path.join(BUILD, "tests", "bench", "portseal-load")
@@ -88,7 +88,8 @@ def judged(done):
 class Workload:
     """name: on the command line. measure() returns the figures of one run, by the names of METRICS in figures.py."""
 
-    once = False  # in the first round only: its figure does not vary
+    once = False             # in the first round only: its figure does not vary
+    only_when_named = False  # else it is run when no workload is named
 
     def __init__(self, name, title):
         self.name, self.title = name, title
@@ -96,6 +97,10 @@ class Workload:
     def missing(self, pair_class):
         """Why this pair has no such figure, or None."""
         return None
+
+    def target(self, backend):
+        """The port of the application behind the pair."""
+        return backend.port
 
 
 class Requests(Workload):
