@@ -60,6 +60,12 @@ struct sender_config {
 	} processes; /* at least 1; one for each core unless the file says otherwise */
 };
 
+static inline struct sender_relay *config_relays(const struct sender_config *config)
+{
+	return config->relays_list.at;
+}
+
+/* The first one. */
 static inline struct sender_relay *config_relay(const struct sender_config *config)
 {
 	return config->relays_list.at;

@@ -32,6 +32,8 @@ enum dial_state {
 
 struct dial {
 	struct dial_config config;
+	const struct sender_relay *relay;
+	char relay_text[ADDRESS_TEXT_MAX];
 	enum dial_state state;
 	uv_timer_t timer;
 	uv_poll_t poll;
@@ -52,8 +54,8 @@ struct dial {
 static struct outcome_names names_of(const struct dial *dial)
 {
 	return (struct outcome_names){
-		.relay = dial->config.setup->relay_text,
-		.server_name = dial->config.setup->relay->server_name,
+		.relay = dial->relay_text,
+		.server_name = dial->relay->server_name,
 		.service = dial->config.service,
 	};
 }
@@ -128,7 +130,7 @@ static void finish_unconfirmed(struct dial *dial)
 
 static void fail_here(struct dial *dial, enum ps_err err, const char *what)
 {
-	outcome_set(&dial->result.outcome, OUTCOME_UNFORESEEN, "%s: %s: %s", dial->config.setup->relay_text, what,
+	outcome_set(&dial->result.outcome, OUTCOME_UNFORESEEN, "%s: %s: %s", dial->relay_text, what,
 	            ps_err_text(err));
 	finish(dial);
 }
@@ -275,7 +277,7 @@ static enum refusal on_peer(void *owner, struct mbedtls_x509_crt *chain)
 
 	judge_chain(setup->trust, PURPOSE_SERVER, chain, (int64_t)time(NULL), &dial->verdict, &identity);
 	if (dial->verdict.refusal == REFUSAL_NONE)
-		judge_name(identity, setup->relay->server_name, &dial->verdict);
+		judge_name(identity, dial->relay->server_name, &dial->verdict);
 	if (identity != NULL) {
 		identity_label(identity, dial->result.relay);
 		memcpy(dial->result.pin, identity->pin, sizeof(dial->result.pin));
@@ -291,7 +293,7 @@ static enum ps_err start_handshake(struct dial *dial)
 	const struct handshake_config config = {
 		.fd = dial->fd,
 		.alpn = dial->offer[0] != '\0' ? dial->offer : NULL,
-		.server_name = dial->config.setup->relay->server_name,
+		.server_name = dial->relay->server_name,
 		.on_peer = on_peer,
 		.owner = dial,
 	};
@@ -335,7 +337,10 @@ static struct dial *allocate(const struct dial_config *config)
 
 	if (fresh == NULL)
 		return NULL;
+	assert(config->relay < config->setup->config->relays_list.n);
 	fresh->config = *config;
+	fresh->relay = &config_relays(config->setup->config)[config->relay];
+	address_print(&fresh->relay->address, fresh->relay_text);
 	fresh->state = DIAL_CONNECTING;
 	fresh->fd = -1;
 	fresh->wire = BUF_INIT;
@@ -360,7 +365,8 @@ enum ps_err dial_new(const struct dial_config *config, struct dial **dial)
 
 	const struct connector_config connecting = {
 		.loop = config->loop,
-		.address = &config->setup->relay->address,
+		.address = &fresh->relay->address,
+		.memory = &config->setup->memories[config->relay],
 		.timeout_ms = config->setup->config->timeouts.connect_ms,
 		.on_done = on_connected,
 		.owner = fresh,

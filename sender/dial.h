@@ -61,6 +61,7 @@ struct dial_config {
 	struct dial_setup *setup; /* borrowed */
 	const char *service;      /* borrowed; NULL: none, and no ALPN is sent for it */
 	enum dial_offer offer;
+	uint32_t relay; /* index in the configuration: 0 is the first */
 	/* Called once, unless cancelled; the result is wiped after it returns. */
 	void (*on_done)(void *owner, const struct dial_result *result);
 	void *owner;

@@ -97,10 +97,10 @@ enum ps_err dial_setup_new(const struct sender_config *config, struct dial_setup
 	if (fresh == NULL)
 		return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
 	fresh->config = config;
-	fresh->relay = config_relay(config);
-	address_print(&fresh->relay->address, fresh->relay_text);
-	enum ps_err err =
-		credentials_load(config->tls.certificate, config->tls.key, PURPOSE_CLIENT, &fresh->credentials, cause);
+	fresh->memories = calloc(config->relays_list.n, sizeof(*fresh->memories));
+	enum ps_err err = fresh->memories == NULL ? ps_cause_set(cause, PS_E_NOMEM, "out of memory") : PS_OK;
+	if (err == PS_OK)
+		err = credentials_load(config->tls.certificate, config->tls.key, PURPOSE_CLIENT, &fresh->credentials, cause);
 	if (err == PS_OK)
 		err = trust_load(config->tls.relay_ca, NULL, &fresh->trust, cause);
 	if (err == PS_OK)
@@ -120,5 +120,6 @@ void dial_setup_free(struct dial_setup *setup)
 	handshake_setup_free(setup->shared);
 	trust_free(setup->trust);
 	credentials_free(setup->credentials);
+	free(setup->memories);
 	free(setup);
 }

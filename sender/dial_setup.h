@@ -6,6 +6,7 @@
 #define PORTSEAL_SENDER_DIAL_SETUP_H
 
 #include "dial.h"
+#include "portseal/connector.h"
 #include "portseal/credentials.h"
 #include "portseal/handshake.h"
 #include "portseal/trust.h"
@@ -18,11 +19,10 @@
 
 struct dial_setup {
 	const struct sender_config *config; /* borrowed */
-	const struct sender_relay *relay;
+	struct connector_memory *memories; /* one for each relay */
 	struct credentials *credentials;
 	struct trust *trust;
 	struct handshake_setup *shared;
-	char relay_text[ADDRESS_TEXT_MAX];
 };
 
 /* "portseal/<service>"; dial_setup_new has checked that the name is short enough. */

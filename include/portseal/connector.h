@@ -10,6 +10,7 @@
 #define PORTSEAL_CONNECTOR_H
 
 #include <stdint.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "portseal/address.h"
@@ -26,10 +27,22 @@ enum connect_result {
 	CONNECT_FAILED,      /* anything else; the cause says what */
 };
 
+#define CONNECTOR_ADDRESSES_MAX 16
+
+/* The addresses that a name stood for when it was last resolved. Zeroed: none yet. */
+struct connector_memory {
+	struct sockaddr_storage addresses[CONNECTOR_ADDRESSES_MAX];
+	socklen_t lengths[CONNECTOR_ADDRESSES_MAX];
+	unsigned n;
+};
+
 struct connector_config {
 	uv_loop_t *loop;
 	const struct address *address; /* borrowed until the call returns */
 	uint64_t timeout_ms;           /* for resolving and all attempts together */
+	/* Of this name, borrowed: each answer is kept there, and serves when a later one is an error or has not come after
+	 * half of the time. NULL: nothing is remembered. */
+	struct connector_memory *memory;
 	/* Called once, unless cancelled. CONNECT_OK: fd is the caller's, tuned (net_tune), and `peer` is where it leads.
 	 * Otherwise fd is -1 and the cause names the address and the failure: of several addresses, the last one's. */
 	void (*on_done)(void *owner, enum connect_result result, int fd, const char *peer, const struct ps_cause *cause);

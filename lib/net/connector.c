@@ -14,7 +14,6 @@
 
 #include "portseal/net.h"
 
-#define ADDRESSES_MAX 16
 #define PORT_TEXT_MAX 8
 
 struct connector {
@@ -22,15 +21,15 @@ struct connector {
 	struct address address;
 	uv_getaddrinfo_t resolving;
 	uv_timer_t timer;               /* the share of the present attempt; also runs the first one from the loop */
-	uv_poll_t polls[ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
+	uv_poll_t polls[CONNECTOR_ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
 	int open_handles;               /* to be closed before the memory may go */
 	bool resolver_running;
 	bool polling;
 	bool over; /* called back or cancelled */
 	int fd;    /* of the present attempt, -1 */
 	uint64_t deadline_ms;
-	struct sockaddr_storage addresses[ADDRESSES_MAX];
-	socklen_t lengths[ADDRESSES_MAX];
+	struct sockaddr_storage addresses[CONNECTOR_ADDRESSES_MAX];
+	socklen_t lengths[CONNECTOR_ADDRESSES_MAX];
 	unsigned n_addresses;
 	unsigned next;              /* address to try next; the present attempt's is the one before */
 	enum connect_result result; /* of the last attempt */
@@ -158,10 +157,28 @@ static uint64_t time_left(const struct connector *connector)
 	return now < connector->deadline_ms ? connector->deadline_ms - now : 0;
 }
 
+/* Where the name is not resolved now, what it stood for before is the best guess. */
+static void recall(struct connector *connector)
+{
+	const struct connector_memory *memory = connector->config.memory;
+
+	if (memory == NULL || connector->n_addresses > 0)
+		return;
+	memcpy(connector->addresses, memory->addresses, sizeof(connector->addresses));
+	memcpy(connector->lengths, memory->lengths, sizeof(connector->lengths));
+	connector->n_addresses = memory->n;
+}
+
 static void on_attempt_timeout(uv_timer_t *timer)
 {
 	struct connector *connector = timer->data;
 
+	if (connector->n_addresses == 0)
+		recall(connector);
+	if (connector->n_addresses > 0 && connector->next == 0) {
+		try_next(connector);
+		return;
+	}
 	stop_attempt(connector);
 	if (connector->fd >= 0)
 		close(connector->fd);
@@ -201,7 +218,7 @@ static void try_next(struct connector *connector)
 
 static void take_addresses(struct connector *connector, const struct addrinfo *list)
 {
-	for (; list != NULL && connector->n_addresses < ADDRESSES_MAX; list = list->ai_next) {
+	for (; list != NULL && connector->n_addresses < CONNECTOR_ADDRESSES_MAX; list = list->ai_next) {
 		if (list->ai_addrlen > sizeof(connector->addresses[0]))
 			continue;
 		memcpy(&connector->addresses[connector->n_addresses], list->ai_addr, list->ai_addrlen);
@@ -209,12 +226,24 @@ static void take_addresses(struct connector *connector, const struct addrinfo *l
 	}
 }
 
+static void remember(const struct connector *connector)
+{
+	struct connector_memory *memory = connector->config.memory;
+
+	if (memory == NULL)
+		return;
+	memcpy(memory->addresses, connector->addresses, sizeof(memory->addresses));
+	memcpy(memory->lengths, connector->lengths, sizeof(memory->lengths));
+	memory->n = connector->n_addresses;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
 	struct connector *connector = request->data;
 
 	connector->resolver_running = false;
-	if (!connector->over && status == 0)
+	const bool is_late = connector->n_addresses > 0; /* what was remembered is being tried */
+	if (!connector->over && !is_late && status == 0)
 		take_addresses(connector, list);
 	uv_freeaddrinfo(list);
 	if (connector->over) {
@@ -222,6 +251,12 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 			free(connector);
 		return;
 	}
+	if (is_late)
+		return;
+	if (connector->n_addresses > 0)
+		remember(connector);
+	else
+		recall(connector);
 	if (connector->n_addresses == 0) {
 		connector->result = CONNECT_NO_NAME;
 		ps_cause_set(&connector->cause, PS_E_IO, "%s: %s", connector->address.host,
@@ -297,7 +332,8 @@ enum ps_err connector_new(const struct connector_config *config, struct connecto
 	if (fill_without_resolver(fresh)) {
 		uv_timer_start(&fresh->timer, on_begin, 0, 0);
 	} else if (start_resolver(fresh) == 0) {
-		uv_timer_start(&fresh->timer, on_attempt_timeout, config->timeout_ms, 0);
+		const bool can_guess = config->memory != NULL && config->memory->n > 0;
+		uv_timer_start(&fresh->timer, on_attempt_timeout, can_guess ? config->timeout_ms / 2 : config->timeout_ms, 0);
 	} else {
 		wind_up(fresh);
 		return PS_E_NOMEM;

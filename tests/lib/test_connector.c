@@ -40,7 +40,10 @@ struct fixture {
 	int sockets[SOCKETS_MAX]; /* closed at the end */
 	unsigned n_sockets;
 	char path[64]; /* of a unix socket, "" */
+	struct connector_memory *memory;
 };
+
+static struct connector_memory memory;
 
 static struct fixture fixture;
 
@@ -121,6 +124,7 @@ static int set_up(void **state)
 	(void)state;
 	fixture = (struct fixture){ .n_open = count_descriptors(), .fd = -1 };
 	n_named = 0;
+	memory.n = 0;
 	return sem_init(&answer, 0, 0) == 0 && sem_init(&asked, 0, 0) == 0 ? uv_loop_init(&fixture.loop) : -1;
 }
 
@@ -217,6 +221,7 @@ static void begin(const struct address *address, uint64_t timeout_ms)
 		.loop = &fixture.loop,
 		.address = address,
 		.timeout_ms = timeout_ms,
+		.memory = fixture.memory,
 		.on_done = on_done,
 		.owner = &fixture,
 	};
@@ -416,6 +421,48 @@ static void test_a_resolver_that_is_silent_times_out(void **state)
 	sem_post(&answer); /* too late: nobody is called */
 }
 
+static void connect_again_within(const char *host, uint64_t timeout_ms)
+{
+	if (fixture.fd >= 0)
+		close(fixture.fd);
+	fixture.fd = -1;
+	fixture.n_done = 0;
+	connect_within(host, 443, timeout_ms);
+}
+
+static void test_the_last_good_answer_serves_where_a_name_is_not_resolved(void **state)
+{
+	(void)state;
+	fixture.memory = &memory;
+	named_ports[n_named++] = listen_on(AF_INET, 8);
+	connect_within("several.test", 443, PATIENCE_MS);
+	assert_int_equal(memory.n, 1);
+	connect_again_within("name.invalid", PATIENCE_MS); /* the same name, as it were, on a bad day of the resolver's */
+	assert_connected_to(named_ports[0]);
+}
+
+static void test_a_newer_answer_replaces_what_is_remembered(void **state)
+{
+	(void)state;
+	fixture.memory = &memory;
+	named_ports[n_named++] = port_that_refuses();
+	connect_within("several.test", 443, PATIENCE_MS);
+	named_ports[0] = listen_on(AF_INET, 8);
+	connect_again_within("several.test", PATIENCE_MS);
+	assert_connected_to(named_ports[0]);
+}
+
+static void test_the_last_good_answer_serves_while_the_resolver_is_silent(void **state)
+{
+	(void)state;
+	fixture.memory = &memory;
+	named_ports[n_named++] = listen_on(AF_INET, 8);
+	connect_within("several.test", 443, PATIENCE_MS);
+	connect_again_within("slow.test", 2 * SHORT_MS);
+	assert_connected_to(named_ports[0]);
+	sem_post(&answer); /* too late: nobody is called twice */
+}
+
 static void test_cancelled_before_its_first_turn_it_does_nothing(void **state)
 {
 	(void)state;
@@ -500,6 +547,9 @@ int main(void)
 		on_loop(test_a_name_may_stand_for_more_addresses_than_are_tried),
 		on_loop(test_a_name_that_stands_for_nothing_does_not_resolve),
 		on_loop(test_a_resolver_that_is_silent_times_out),
+		on_loop(test_the_last_good_answer_serves_where_a_name_is_not_resolved),
+		on_loop(test_a_newer_answer_replaces_what_is_remembered),
+		on_loop(test_the_last_good_answer_serves_while_the_resolver_is_silent),
 		on_loop(test_cancelled_before_its_first_turn_it_does_nothing),
 		on_loop(test_cancelled_while_it_resolves_it_never_calls),
 		on_loop(test_cancelled_while_it_connects_it_never_calls),
