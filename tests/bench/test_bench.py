@@ -175,14 +175,14 @@ class Liars(unittest.TestCase):
             connection.recv(1)
             connection.sendall(connection.recv(4096))  # the warm-up
             first = connection.recv(4096)
-            release.wait(0.2)
+            release.wait(0.3)
             connection.sendall(first)
             while data := connection.recv(4096):
                 connection.sendall(data)
         got = workloads.load("rate", self.app(serve), 0.4, connections=1, rate=100)
         self.assertEqual(got["answered"], 40)
-        self.assertGreaterEqual(got["max_us"], 190000)
-        self.assertGreaterEqual(got["p50_us"], 1000, "the twenty that waited are half of all")
+        self.assertGreaterEqual(got["max_us"], 290000)
+        self.assertGreaterEqual(got["p50_us"], 50000, "thirty of forty waited")
 
 
 class Pairs(unittest.TestCase):
