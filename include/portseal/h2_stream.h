@@ -35,7 +35,7 @@ enum h2_code {
 	H2_HTTP_1_1_REQUIRED = 13,
 };
 
-/* "ENHANCE_YOUR_CALM"; "code_77" for a number nobody assigned (static storage per number below 256). */
+/* "ENHANCE_YOUR_CALM"; "UNKNOWN" for a number nobody assigned. */
 const char *h2_code_name(uint32_t code);
 
 struct h2_field {

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * h2_pipe -- between a stream, which pushes and pulls, and a plain socket, which is waited for.
+ */
+#include "portseal/h2_pipe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "portseal/buf.h"
+#include "portseal/net.h"
+
+/* Once the plain socket is known to be lost, what is still to be read from it may stall for this long. */
+#define STALL_MS 10000
+
+/* One direction, named after where its bytes come from. */
+enum pipe_flow {
+	PIPE_OPEN,   /* more may come */
+	PIPE_ENDING, /* its source ended cleanly; what is pending at its sink must still be written */
+	PIPE_ENDED,  /* the end is passed on */
+};
+
+struct h2_pipe {
+	struct h2_stream *stream; /* NULL once it is over */
+	int fd;                   /* -1 once closed */
+	int mask;                 /* what the poll handle waits for */
+	enum pipe_flow in;        /* from the stream */
+	enum pipe_flow out;       /* from the socket */
+	bool readable;            /* the socket has something, or its end; the stream is to pull it */
+	bool broken;              /* the socket takes nothing any more */
+	bool hung;                /* an error waits at the socket */
+	bool unwatched;           /* an idle wait would be woken without end */
+	bool failed;              /* a reset of the plain side is due, or done */
+	uint8_t n_handles;
+	struct buf pending; /* for the socket */
+	uint64_t idle_ms;
+	uint64_t last_ms; /* when bytes moved last, or the socket was lost */
+	uv_poll_t poll;
+	uv_timer_t timer;
+	struct h2_pipe_report report;
+	void (*on_end)(void *owner, const struct h2_pipe_report *report);
+	void *owner;
+};
+
+static bool is_transient(int number)
+{
+	return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
+
+static void touch(struct h2_pipe *pipe)
+{
+	pipe->last_ms = uv_now(pipe->timer.loop);
+}
+
+static void blame(struct h2_pipe *pipe, enum h2_pipe_end end, uint32_t code)
+{
+	if (pipe->report.end != H2_PIPE_DONE)
+		return;
+	pipe->report.end = end;
+	pipe->report.code = code;
+}
+
+static void dispose(struct h2_pipe *pipe)
+{
+	buf_release(&pipe->pending);
+	if (pipe->on_end != NULL)
+		pipe->on_end(pipe->owner, &pipe->report);
+	free(pipe);
+}
+
+/* The pipe is gone when libuv has let go of it and the stream is over. */
+static void dispose_if_over(struct h2_pipe *pipe)
+{
+	if (pipe->n_handles == 0 && pipe->stream == NULL)
+		dispose(pipe);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct h2_pipe *pipe = handle->data;
+
+	pipe->n_handles--;
+	dispose_if_over(pipe);
+}
+
+/* The socket has been armed to reset since the beginning. */
+static void close_socket(struct h2_pipe *pipe)
+{
+	if (pipe->fd < 0)
+		return;
+	uv_close((uv_handle_t *)&pipe->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&pipe->timer, on_handle_closed);
+	if (!pipe->failed)
+		net_disarm_reset(pipe->fd);
+	(void)close(pipe->fd);
+	pipe->fd = -1;
+	buf_release(&pipe->pending);
+}
+
+/* Resets what is left of both sides. */
+static void fail(struct h2_pipe *pipe, enum h2_pipe_end end, enum h2_code code)
+{
+	blame(pipe, end, code);
+	pipe->failed = true;
+	if (pipe->stream != NULL)
+		h2_stream_reset(pipe->stream, code);
+	close_socket(pipe);
+}
+
+/* The application keeps what it said before it was lost: if that was all it had to say, only the other direction is
+ * told that nobody listens. */
+static void lose_plain(struct h2_pipe *pipe)
+{
+	fail(pipe, H2_PIPE_PLAIN_RESET, pipe->out == PIPE_ENDED ? H2_NO_ERROR : H2_CONNECT_ERROR);
+}
+
+/* A write failed. What the socket still has to read comes first, its error last. */
+static void break_plain(struct h2_pipe *pipe)
+{
+	const size_t discarded = buf_len(&pipe->pending);
+
+	pipe->broken = true;
+	touch(pipe);
+	buf_release(&pipe->pending);
+	if (pipe->stream == NULL || pipe->out == PIPE_ENDED) {
+		lose_plain(pipe);
+		return;
+	}
+	h2_stream_consume(pipe->stream, discarded);
+	pipe->readable = true;
+	h2_stream_ready(pipe->stream);
+}
+
+/* How much the socket took. */
+static size_t write_some(struct h2_pipe *pipe, const uint8_t *bytes, size_t len)
+{
+	const ssize_t sent = send(pipe->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0) {
+		if (!is_transient(errno))
+			break_plain(pipe);
+		return 0;
+	}
+	touch(pipe);
+	pipe->report.to_plain += (uint64_t)sent;
+	return (size_t)sent;
+}
+
+static bool both_ended(const struct h2_pipe *pipe)
+{
+	return pipe->in == PIPE_ENDED && (pipe->out == PIPE_ENDED || pipe->stream == NULL);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_timer(uv_timer_t *timer);
+
+/* A socket with nothing to do is watched for errors (which epoll always reports) by asking for urgent data. */
+static void watch_socket(struct h2_pipe *pipe)
+{
+	int mask = 0;
+
+	if (pipe->out == PIPE_OPEN && !pipe->readable && pipe->stream != NULL)
+		mask |= UV_READABLE;
+	if (buf_len(&pipe->pending) > 0)
+		mask |= UV_WRITABLE;
+	if (mask == 0 && !pipe->unwatched)
+		mask = UV_PRIORITIZED;
+	if (mask == pipe->mask)
+		return;
+	pipe->mask = mask;
+	(void)(mask == 0 ? uv_poll_stop(&pipe->poll) : uv_poll_start(&pipe->poll, mask, on_poll));
+}
+
+/* 0: without limit. */
+static uint64_t silence_limit(const struct h2_pipe *pipe)
+{
+	if (!pipe->hung && !pipe->broken)
+		return pipe->idle_ms;
+	return pipe->idle_ms != 0 && pipe->idle_ms < STALL_MS ? pipe->idle_ms : STALL_MS;
+}
+
+static void watch_silence(struct h2_pipe *pipe)
+{
+	const uint64_t limit = silence_limit(pipe);
+
+	if (limit == 0)
+		return;
+	const uint64_t silent = uv_now(pipe->timer.loop) - pipe->last_ms;
+	const uint64_t left = silent < limit ? limit - silent : 0;
+	if (!uv_is_active((uv_handle_t *)&pipe->timer) || uv_timer_get_due_in(&pipe->timer) > left)
+		(void)uv_timer_start(&pipe->timer, on_timer, left, 0);
+}
+
+/* After anything happened: passes on an end, and goes on or ends. */
+static void settle(struct h2_pipe *pipe)
+{
+	if (pipe->fd < 0)
+		return;
+	if (pipe->in == PIPE_ENDING && buf_len(&pipe->pending) == 0) {
+		(void)shutdown(pipe->fd, SHUT_WR); /* fails only on a broken connection, which the other direction will meet */
+		pipe->in = PIPE_ENDED;
+	}
+	if (both_ended(pipe)) {
+		close_socket(pipe);
+		return;
+	}
+	if (pipe->hung && !pipe->broken && pipe->out == PIPE_ENDED && pipe->in == PIPE_OPEN) {
+		lose_plain(pipe); /* it is read no more: its error would be met only if something came for it */
+		return;
+	}
+	watch_socket(pipe);
+	watch_silence(pipe);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct h2_pipe *pipe = timer->data;
+
+	if (pipe->fd < 0)
+		return;
+	if (uv_now(timer->loop) - pipe->last_ms < silence_limit(pipe)) {
+		watch_silence(pipe);
+		return;
+	}
+	if (pipe->hung || pipe->broken)
+		lose_plain(pipe);
+	else
+		fail(pipe, H2_PIPE_IDLE, H2_CANCEL);
+}
+
+static void flush(struct h2_pipe *pipe)
+{
+	if (buf_len(&pipe->pending) == 0 || pipe->broken)
+		return;
+	const size_t sent = write_some(pipe, buf_front(&pipe->pending), buf_len(&pipe->pending));
+	if (pipe->fd < 0 || pipe->broken)
+		return;
+	buf_consume(&pipe->pending, sent);
+	if (buf_len(&pipe->pending) == 0)
+		buf_release(&pipe->pending);
+	if (pipe->stream != NULL)
+		h2_stream_consume(pipe->stream, sent);
+}
+
+/* Whether an error waits at the socket. Asks poll() and not SO_ERROR, which would take it away. */
+static bool has_error(int fd)
+{
+	struct pollfd ask = { .fd = fd };
+	return poll(&ask, 1, 0) == 1 && (ask.revents & POLLERR) != 0;
+}
+
+/* An error stopped the watch, or a hang-up (or urgent data) would be reported again and again. */
+static void note_hang_up(struct h2_pipe *pipe, int status)
+{
+	pipe->unwatched = true;
+	if (status < 0)
+		pipe->mask = 0; /* libuv has stopped the handle */
+	if (pipe->hung || (status == 0 && !has_error(pipe->fd)))
+		return;
+	pipe->hung = true;
+	touch(pipe);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct h2_pipe *pipe = poll->data;
+
+	if (status < 0 || (events & UV_PRIORITIZED) != 0)
+		note_hang_up(pipe, status);
+	if (status < 0 || (events & UV_WRITABLE) != 0)
+		flush(pipe);
+	if (pipe->fd >= 0 && pipe->stream != NULL && pipe->out == PIPE_OPEN &&
+	    (status < 0 || (events & UV_READABLE) != 0)) {
+		/* It is read at the end of this turn, if the windows allow: then nothing has to be said to the kernel. */
+		const bool waits = pipe->readable;
+		pipe->readable = true;
+		h2_stream_ready(pipe->stream);
+		if (!waits && status == 0 && events == UV_READABLE)
+			return;
+	}
+	settle(pipe);
+}
+
+static void on_body(void *owner, struct h2_stream *stream, uint8_t *bytes, size_t len)
+{
+	struct h2_pipe *pipe = owner;
+	size_t sent = 0;
+
+	if (pipe->fd < 0)
+		return; /* it is being reset */
+	if (!pipe->broken && buf_len(&pipe->pending) == 0)
+		sent = write_some(pipe, bytes, len);
+	if (pipe->fd < 0)
+		return;
+	if (pipe->broken) {
+		h2_stream_consume(stream, len);
+		return;
+	}
+	h2_stream_consume(stream, sent);
+	if (sent == len)
+		return;
+	if (buf_append(&pipe->pending, bytes + sent, len - sent) != PS_OK)
+		fail(pipe, H2_PIPE_NO_MEMORY, H2_INTERNAL_ERROR);
+	settle(pipe);
+}
+
+static void on_body_end(void *owner, struct h2_stream *stream)
+{
+	struct h2_pipe *pipe = owner;
+
+	(void)stream;
+	if (pipe->fd < 0 || pipe->in != PIPE_OPEN)
+		return;
+	pipe->in = PIPE_ENDING;
+	settle(pipe);
+}
+
+/* The socket's clean end. */
+static size_t end_plain(struct h2_pipe *pipe, bool *end)
+{
+	/* TRAP: once a write met the reset, recv() reports a clean end of what never had one. */
+	if (pipe->broken) {
+		lose_plain(pipe);
+		return 0;
+	}
+	pipe->out = PIPE_ENDED;
+	*end = true;
+	settle(pipe);
+	return 0;
+}
+
+static size_t on_pull(void *owner, struct h2_stream *stream, uint8_t *room, size_t max, bool *end)
+{
+	struct h2_pipe *pipe = owner;
+
+	(void)stream;
+	if (pipe->fd < 0 || pipe->out != PIPE_OPEN || !pipe->readable)
+		return 0;
+	const ssize_t got = recv(pipe->fd, room, max, MSG_DONTWAIT);
+	if (got == 0)
+		return end_plain(pipe, end);
+	if (got < 0 && !is_transient(errno)) {
+		lose_plain(pipe);
+		return 0;
+	}
+	/* Less than there was room for: it was all, in all likelihood, and the next call need not ask the kernel. */
+	if (got < (ssize_t)max) {
+		pipe->readable = false;
+		settle(pipe);
+	}
+	if (got < 0)
+		return 0;
+	touch(pipe);
+	pipe->report.to_stream += (uint64_t)got;
+	return (size_t)got;
+}
+
+static enum h2_pipe_end end_of_fate(enum h2_fate fate)
+{
+	switch (fate) {
+	case H2_FATE_DONE:
+		return H2_PIPE_DONE;
+	case H2_FATE_CUT:
+		return H2_PIPE_STREAM_CUT;
+	case H2_FATE_UNPROCESSED:
+		return H2_PIPE_UNPROCESSED;
+	default:
+		return H2_PIPE_STREAM_RESET;
+	}
+}
+
+static void on_closed(void *owner, struct h2_stream *stream, const struct h2_stream_end *end)
+{
+	struct h2_pipe *pipe = owner;
+	/* A reset without an error behind a whole body: its reader went away, what it wrote is good. */
+	const bool is_clean =
+		end->fate == H2_FATE_DONE || (end->fate == H2_FATE_RESET && end->code == H2_NO_ERROR && pipe->in != PIPE_OPEN);
+
+	(void)stream;
+	pipe->stream = NULL;
+	if (!is_clean)
+		blame(pipe, end_of_fate(end->fate), end->code);
+	if (pipe->fd < 0)
+		dispose_if_over(pipe);
+	else if (is_clean)
+		settle(pipe);
+	else
+		fail(pipe, end_of_fate(end->fate), end->code);
+}
+
+static const struct h2_stream_events pipe_events = {
+	.on_body = on_body,
+	.on_body_end = on_body_end,
+	.on_pull = on_pull,
+	.on_closed = on_closed,
+};
+
+static enum ps_err refuse(const struct h2_pipe_config *config, enum ps_err err)
+{
+	(void)close(config->plain_fd);
+	h2_stream_abandon(config->stream, H2_INTERNAL_ERROR);
+	return err;
+}
+
+enum ps_err h2_pipe_new(const struct h2_pipe_config *config, struct h2_pipe **pipe)
+{
+	struct h2_pipe *made = calloc(1, sizeof(*made));
+
+	/* Should this process die, the kernel's close must not look like a clean end. */
+	net_arm_reset(config->plain_fd);
+	if (made == NULL)
+		return refuse(config, PS_E_NOMEM);
+	if (uv_poll_init(config->loop, &made->poll, config->plain_fd) != 0) {
+		free(made);
+		return refuse(config, PS_E_IO);
+	}
+	(void)uv_timer_init(config->loop, &made->timer); /* cannot fail */
+	made->poll.data = made->timer.data = made;
+	made->n_handles = 2;
+	made->fd = config->plain_fd;
+	made->stream = config->stream;
+	made->idle_ms = config->idle_ms;
+	made->last_ms = uv_now(config->loop);
+	made->report = (struct h2_pipe_report){ .end = H2_PIPE_DONE, .code = H2_NO_ERROR };
+	made->on_end = config->on_end;
+	made->owner = config->owner;
+	*pipe = made;
+	h2_stream_attach(made->stream, &pipe_events, made);
+	settle(made);
+	return PS_OK;
+}
+
+void h2_pipe_abort(struct h2_pipe *pipe, enum h2_code code)
+{
+	if (pipe->fd >= 0)
+		fail(pipe, H2_PIPE_ABORTED, code);
+}
+
+size_t h2_pipe_buffered(const struct h2_pipe *pipe)
+{
+	return pipe->pending.cap;
+}

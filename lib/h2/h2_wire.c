@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * h2_wire -- between the socket and nghttp2: reads and opens records, gathers frames, seals and writes them.
+ *
+ * Never:  decides when to wait or when it is over (h2.c).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "portseal/h2_private.h"
+
+#define WRITES_PER_TURN 4 /* then others of the loop have theirs */
+
+static bool is_transient(int number)
+{
+	return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
+
+void h2_wire_break(struct h2 *h2)
+{
+	h2->broken = true;
+	buf_release(&h2->pending);
+}
+
+/* The payload of one record. False: what follows is not to be read. */
+static bool feed(struct h2 *h2, const uint8_t *bytes, size_t len)
+{
+	const char *abuse = h2_watch_bytes(&h2->watch, bytes, len, uv_now(h2->timer.loop));
+
+	if (abuse != NULL) {
+		h2_accuse(h2, abuse);
+		return false;
+	}
+	const ssize_t taken = nghttp2_session_mem_recv(h2->session, bytes, len);
+	if (taken < 0)
+		h2_fault(h2, (int)taken);
+	return !h2_is_over(h2);
+}
+
+/* What tls_stream_open says of the end of the peer's direction. */
+static void take_end(struct h2 *h2, enum ps_err err)
+{
+	switch (err) {
+	case PS_OK:
+		return;
+	case PS_E_CLOSED:
+		h2_lose(h2, h2->n_streams == 0 ? H2_DONE : H2_PEER_LEFT, ALERT_CLOSE_NOTIFY);
+		return;
+	case PS_E_IO:
+		h2->report.peer_alert = tls_stream_peer_alert(h2->tls);
+		h2_wire_break(h2);
+		h2_lose(h2, H2_PEER_ALERT, ALERT_CLOSE_NOTIFY);
+		return;
+	case PS_E_PROTO: /* it is answered already */
+		h2_lose(h2, H2_PEER_PROTOCOL, ALERT_CLOSE_NOTIFY);
+		return;
+	default:
+		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
+	}
+}
+
+static void open_records(struct h2 *h2, size_t len)
+{
+	struct h2_scratch *scratch = h2->scratch;
+	struct tls_opened opened;
+	size_t done = 0;
+	enum ps_err err;
+
+	do {
+		err = tls_stream_open(h2->tls, scratch->in + done, len - done, scratch->spans, H2_SPANS, &opened, &h2->pending);
+		for (size_t i = 0; i < opened.n_spans; i++)
+			if (!feed(h2, scratch->spans[i].iov_base, scratch->spans[i].iov_len))
+				return;
+		done += opened.consumed;
+	} while (err == PS_OK && opened.more);
+
+	if (err == PS_OK && buf_append(&h2->partial, scratch->in + done, len - done) != PS_OK)
+		err = PS_E_NOMEM;
+	take_end(h2, err);
+}
+
+void h2_wire_read(struct h2 *h2)
+{
+	uint8_t *in = h2->scratch->in;
+	const size_t before = buf_len(&h2->partial);
+	assert(before < H2_IN_SIZE);
+
+	const ssize_t got = recv(h2->fd, in + before, H2_IN_SIZE - before, MSG_DONTWAIT);
+	if (got < 0 && is_transient(errno))
+		return;
+	if (got <= 0) {
+		h2_wire_break(h2);
+		h2_lose(h2, got == 0 ? H2_PEER_CUT : H2_PEER_RESET, ALERT_CLOSE_NOTIFY);
+		return;
+	}
+	if (before > 0)
+		memcpy(in, buf_front(&h2->partial), before);
+	buf_reset(&h2->partial); /* keeps the memory, for a bulk transfer leaves a part of a record nearly each time */
+	open_records(h2, before + (size_t)got);
+	if (buf_len(&h2->partial) == 0)
+		buf_release(&h2->partial);
+	h2_stir(h2);
+}
+
+/* Writes as much as the socket takes of the bytes; how much that was. */
+static size_t write_some(struct h2 *h2, const uint8_t *bytes, size_t len)
+{
+	const ssize_t sent = send(h2->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0) {
+		if (!is_transient(errno)) {
+			h2_wire_break(h2);
+			h2_lose(h2, H2_PEER_RESET, ALERT_CLOSE_NOTIFY);
+		}
+		return 0;
+	}
+	if (h2_is_over(h2))
+		h2->last_ms = uv_now(h2->timer.loop);
+	return (size_t)sent;
+}
+
+/* True: nothing is pending. */
+static bool flush(struct h2 *h2)
+{
+	if (h2->broken)
+		return false;
+	if (buf_len(&h2->pending) > 0) {
+		const size_t sent = write_some(h2, buf_front(&h2->pending), buf_len(&h2->pending));
+		if (h2->broken)
+			return false;
+		buf_consume(&h2->pending, sent);
+	}
+	if (buf_len(&h2->pending) > 0)
+		return false;
+	buf_release(&h2->pending);
+	return true;
+}
+
+/* As many frames as one write carries; how many bytes they have. */
+static size_t gather(struct h2 *h2)
+{
+	uint8_t *gathered = h2->scratch->gathered;
+	size_t len = 0;
+
+	while (len < H2_GATHER_SIZE) {
+		const uint8_t *frame;
+		const ssize_t frame_len = nghttp2_session_mem_send(h2->session, &frame);
+		if (frame_len < 0)
+			h2_fault(h2, (int)frame_len);
+		if (frame_len <= 0)
+			break;
+		assert((size_t)frame_len <= H2_FRAME_MAX); /* SETTINGS_MAX_FRAME_SIZE is not used beyond its default */
+		memcpy(gathered + len, frame, (size_t)frame_len);
+		len += (size_t)frame_len;
+	}
+	return len;
+}
+
+/* Nothing is pending: seals and writes it, and keeps what the socket does not take. */
+static void send_gathered(struct h2 *h2, size_t len)
+{
+	struct buf *out = &h2->scratch->out;
+
+	buf_reset(out);
+	if (tls_stream_seal(h2->tls, h2->scratch->gathered, len, out) != PS_OK) {
+		h2_wire_break(h2);
+		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
+		return;
+	}
+	const size_t sent = write_some(h2, buf_front(out), buf_len(out));
+	if (!h2->broken && sent < buf_len(out) &&
+	    buf_append(&h2->pending, buf_front(out) + sent, buf_len(out) - sent) != PS_OK) {
+		h2_wire_break(h2);
+		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
+	}
+}
+
+bool h2_wire_write(struct h2 *h2)
+{
+	for (int i = 0; i < WRITES_PER_TURN; i++) {
+		if (!flush(h2))
+			return false;
+		const size_t len = gather(h2);
+		if (len == 0 || h2_is_over(h2))
+			return false;
+		send_gathered(h2, len);
+	}
+	return buf_len(&h2->pending) == 0;
+}
+
+static void say_last_words(struct h2 *h2)
+{
+	const size_t len = gather(h2);
+
+	h2->last_said = true;
+	if (len > 0)
+		send_gathered(h2, len);
+	if (h2->broken)
+		return;
+	const enum ps_err err = h2->last_alert == ALERT_CLOSE_NOTIFY
+	                            ? tls_stream_close(h2->tls, &h2->pending)
+	                            : tls_stream_fail(h2->tls, h2->last_alert, &h2->pending);
+	h2->report.sent_alert = tls_stream_sent_alert(h2->tls);
+	if (err != PS_OK)
+		h2_wire_break(h2);
+}
+
+bool h2_wire_end(struct h2 *h2)
+{
+	if (!h2->last_said && flush(h2))
+		say_last_words(h2);
+	return (h2->last_said && flush(h2)) || h2->broken;
+}
