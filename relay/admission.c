@@ -87,7 +87,9 @@ static void shake(struct admission *admission)
 
 static void begin_handshake(struct admission *admission)
 {
-	struct handshake_config config = { .fd = admission->fd, .alpn = admission->route.alpn };
+	struct handshake_config config = { .fd = admission->fd,
+		                               .alpn = admission->route.alpn,
+		                               .echo = route_echo(&admission->route) };
 
 	set_state(admission, ADMISSION_HANDSHAKE);
 	admission->shaking_ms = uv_now(admission->all->config.loop);

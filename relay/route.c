@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "portseal/conf_field.h"
+
 #define PREFIX_LEN (sizeof(ROUTE_ALPN_PREFIX) - 1)
 
 static bool equals(const uint8_t *bytes, size_t len, const char *string)
@@ -41,10 +43,13 @@ static void choose_by_own_name(const struct relay_config *config, const struct r
                                const uint8_t *bytes, size_t len, struct route *route)
 {
 	route->service = find_service(config, bytes + PREFIX_LEN, len - PREFIX_LEN);
-	if (route->service != CONFIG_NO_SERVICE)
+	if (route->service != CONFIG_NO_SERVICE) {
 		route->alpn = protocols->names[route->service];
-	else
-		snprintf(route->missed, sizeof(route->missed), "%.*s", (int)len, (const char *)bytes);
+		return;
+	}
+	snprintf(route->missed, sizeof(route->missed), "%.*s", (int)len, (const char *)bytes);
+	/* The whole of it: not one that is cut, or ends early by a NUL. */
+	route->missed_might_be = strlen(route->missed) == len && conf_field_is_service(route->missed + PREFIX_LEN);
 }
 
 /* True when the client's protocol names decide, be it for a service that is not here. */
@@ -103,6 +108,11 @@ void route_choose(const struct relay_config *config, const struct route_protocol
 		return;
 	if (config->services_list.n == 1)
 		route->service = 0;
+}
+
+const char *route_echo(const struct route *route)
+{
+	return route->missed_might_be ? route->missed : NULL;
 }
 
 enum ps_err route_protocols_new(const struct relay_config *config, struct route_protocols *protocols)

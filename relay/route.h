@@ -5,6 +5,7 @@
 #ifndef PORTSEAL_RELAY_ROUTE_H
 #define PORTSEAL_RELAY_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "config.h"
@@ -19,6 +20,7 @@ struct route {
 	int service;                   /* index, or CONFIG_NO_SERVICE: what was asked for does not exist */
 	const char *alpn;              /* the protocol name to answer, of route_protocols; NULL: none */
 	char missed[ROUTE_MISSED_MAX]; /* the portseal/<service> that is not here, cut to fit and not escaped; "": none */
+	bool missed_might_be;          /* it has the form of a service's name */
 };
 
 /* Every protocol name a handshake may be answered with. The array is the caller's to free, the strings live as long as
@@ -36,5 +38,10 @@ void route_protocols_clear(struct route_protocols *protocols);
  * for a portseal/<service> that is not here gets CONFIG_NO_SERVICE, never another one. */
 void route_choose(const struct relay_config *config, const struct route_protocols *protocols, int listener_service,
                   const struct client_hello *hello, struct route *route);
+
+/* The portseal/<service> that is not here and is to be confirmed all the same, or NULL. A server confirms before it sees
+ * the client's certificate: by silence about names that do not exist, a stranger could try out which ones do. Whoever
+ * may know is refused afterwards, by unrecognized_name. */
+const char *route_echo(const struct route *route);
 
 #endif

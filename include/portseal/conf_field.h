@@ -7,6 +7,7 @@
 #ifndef PORTSEAL_CONF_FIELD_H
 #define PORTSEAL_CONF_FIELD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "portseal/address.h"
@@ -23,7 +24,10 @@ enum ps_err conf_field_listen(const char *text, void *field, struct ps_cause *ca
 enum ps_err conf_field_log_level(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
 enum ps_err conf_field_log_format(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
 
-/* CUSTOM, into a const char *: letters, digits, "-", "_" and ".", so that it can stand in ALPN and in a path. */
+/* Letters, digits, "-", "_" and ".", at most CONF_FIELD_SERVICE_MAX, so that it can stand in ALPN and in a path. */
+bool conf_field_is_service(const char *text);
+
+/* CUSTOM, into a const char *: the same. */
 enum ps_err conf_field_service(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
 
 enum reload_on { RELOAD_ON_SIGNAL, RELOAD_ON_CHANGE };

@@ -50,9 +50,11 @@ void handshake_setup_free(struct handshake_setup *setup);
 typedef enum refusal handshake_judge_fn(void *owner, struct mbedtls_x509_crt *chain);
 
 struct handshake_config {
-	int fd;                      /* connected, non-blocking */
-	const char *alpn;            /* NULL, or one name of the setup: what to answer (server) or to ask for (client) */
-	const char *server_name;     /* client: SNI; NULL or an IP address sends none */
+	int fd;                  /* connected, non-blocking */
+	const char *alpn;        /* NULL, or one name of the setup: what to answer (server) or to ask for (client) */
+	const char *echo;        /* server, where alpn is NULL: any other name that the client offered, to be answered as if
+	                              * it were known; copied; NULL: none */
+	const char *server_name; /* client: SNI; NULL or an IP address sends none */
 	handshake_judge_fn *on_peer; /* client: required; server: NULL */
 	void *owner;
 };

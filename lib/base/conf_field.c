@@ -35,7 +35,7 @@ enum ps_err conf_field_log_format(const char *text, void *field, struct ps_cause
 	return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"text\" or \"json\"", text_quoted(quoted, text));
 }
 
-static bool is_service_name(const char *text)
+bool conf_field_is_service(const char *text)
 {
 	const size_t len = strlen(text);
 	if (len == 0 || len > CONF_FIELD_SERVICE_MAX)
@@ -49,7 +49,7 @@ static bool is_service_name(const char *text)
 enum ps_err conf_field_service(const char *text, void *field, struct ps_cause *cause)
 {
 	char quoted[TEXT_QUOTED_MAX];
-	if (!is_service_name(text))
+	if (!conf_field_is_service(text))
 		return ps_cause_set(cause, PS_E_CONFIG,
 		                    "%s is not a service name: letters, digits, \"-\", \"_\" and \".\", at most %d of them",
 		                    text_quoted(quoted, text), CONF_FIELD_SERVICE_MAX);

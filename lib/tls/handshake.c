@@ -86,6 +86,19 @@ static enum ps_err start(struct handshake *hs, const mbedtls_ssl_config *config,
 	return PS_OK;
 }
 
+static enum ps_err choose(struct handshake *hs, const struct handshake_setup *setup,
+                          const struct handshake_config *config, const mbedtls_ssl_config **chosen)
+{
+	enum ps_err err = PS_OK;
+
+	if (hs->role == TLS_SERVER && config->alpn == NULL && config->echo != NULL) {
+		err = handshake_echo_new(setup, config->echo, &hs->echo);
+		if (err == PS_OK)
+			*chosen = handshake_echo_config(hs->echo);
+	}
+	return err;
+}
+
 enum ps_err handshake_new(const struct handshake_setup *setup, const struct handshake_config *config,
                           struct handshake **handshake)
 {
@@ -110,7 +123,9 @@ enum ps_err handshake_new(const struct handshake_setup *setup, const struct hand
 	hs->failure.alert_received = ALERT_NONE;
 	handshake_bio_init(&hs->bio, config->fd);
 	mbedtls_ssl_init(&hs->ssl);
-	err = start(hs, ssl_config, config->server_name);
+	err = choose(hs, setup, config, &ssl_config);
+	if (err == PS_OK)
+		err = start(hs, ssl_config, config->server_name);
 	if (err != PS_OK) {
 		handshake_free(hs);
 		return err;
@@ -124,6 +139,7 @@ void handshake_free(struct handshake *handshake)
 	if (handshake == NULL)
 		return;
 	mbedtls_ssl_free(&handshake->ssl);
+	handshake_echo_free(handshake->echo);
 	handshake_bio_clear(&handshake->bio);
 	ps_wipe(handshake, sizeof(*handshake));
 	free(handshake);

@@ -58,8 +58,12 @@ uint8_t handshake_bio_plain_alert(const struct handshake_bio *bio);
 /* True when the first bytes of the peer are no record header. */
 bool handshake_bio_not_tls(const struct handshake_bio *bio);
 
+/* A configuration of one handshake's own, for a protocol name that the setup does not have. */
+struct handshake_echo;
+
 struct handshake {
 	enum tls_role role;
+	struct handshake_echo *echo; /* NULL: a configuration of the setup serves */
 	enum handshake_state state;
 	struct handshake_bio bio;
 	mbedtls_ssl_context ssl;
@@ -75,6 +79,12 @@ struct handshake {
 /* The configuration that answers to, or asks for, this protocol name; NULL if the setup has none for it. */
 const mbedtls_ssl_config *handshake_setup_pick(const struct handshake_setup *setup, const char *alpn);
 enum tls_role handshake_setup_role(const struct handshake_setup *setup);
+
+/* Borrows from the setup, copies the name. Free it behind the handshake's context. */
+enum ps_err handshake_echo_new(const struct handshake_setup *setup, const char *name, struct handshake_echo **echo)
+	PS_MUST_CHECK;
+const mbedtls_ssl_config *handshake_echo_config(const struct handshake_echo *echo);
+void handshake_echo_free(struct handshake_echo *echo);
 
 /* Ends the handshake: fills hs->failure for what mbedTLS returned, and writes the alert where one can be read. */
 void handshake_fail(struct handshake *hs, int mbedtls_code);

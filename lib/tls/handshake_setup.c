@@ -147,3 +147,40 @@ const mbedtls_ssl_config *handshake_setup_pick(const struct handshake_setup *set
 	}
 	return NULL;
 }
+
+/* The configuration is a copy which shares what the setup's owns, and so is never freed as one. */
+struct handshake_echo {
+	mbedtls_ssl_config config;
+	const char *list[2];
+	char name[];
+};
+
+enum ps_err handshake_echo_new(const struct handshake_setup *setup, const char *name, struct handshake_echo **echo)
+{
+	size_t len = strlen(name);
+	struct handshake_echo *made = malloc(sizeof(*made) + len + 1);
+
+	assert(len > 0 && len <= ALPN_NAME_MAX);
+	if (made == NULL)
+		return PS_E_NOMEM;
+	made->config = setup->variants[0].config;
+	memcpy(made->name, name, len + 1);
+	made->list[0] = made->name;
+	made->list[1] = NULL;
+	if (mbedtls_ssl_conf_alpn_protocols(&made->config, made->list) != 0) {
+		free(made);
+		return PS_E_BUG;
+	}
+	*echo = made;
+	return PS_OK;
+}
+
+const mbedtls_ssl_config *handshake_echo_config(const struct handshake_echo *echo)
+{
+	return &echo->config;
+}
+
+void handshake_echo_free(struct handshake_echo *echo)
+{
+	free(echo);
+}

@@ -142,6 +142,24 @@ static void test_a_server_with_another_protocol_refuses_by_alert(void **state)
 	hands_pair_close(&pair);
 }
 
+static void test_a_server_echoes_a_name_that_is_its_callers_own(void **state)
+{
+	char name[] = "portseal/billing";
+	struct handshake_config server = { .echo = name };
+	struct hands_pair pair;
+
+	(void)state;
+	hands_pair_open(&pair, hands->client, hands->server, "portseal/billing", NULL);
+	handshake_free(pair.server);
+	server.fd = pair.server_fd;
+	assert_int_equal(handshake_new(hands->server, &server, &pair.server), PS_OK);
+	memset(name, 'x', sizeof(name) - 1);
+	shake(&pair);
+	assert_string_equal(handshake_alpn(pair.client), "portseal/billing");
+	assert_string_equal(handshake_alpn(pair.server), "portseal/billing");
+	hands_pair_close(&pair);
+}
+
 static void test_a_protocol_the_setup_does_not_know_is_an_error(void **state)
 {
 	(void)state;
@@ -475,6 +493,7 @@ int main(void)
 		cmocka_unit_test(test_alpn_is_agreed_when_both_name_it),
 		cmocka_unit_test(test_a_server_without_alpn_ignores_what_is_offered),
 		cmocka_unit_test(test_a_server_with_another_protocol_refuses_by_alert),
+		cmocka_unit_test(test_a_server_echoes_a_name_that_is_its_callers_own),
 		cmocka_unit_test(test_a_protocol_the_setup_does_not_know_is_an_error),
 		cmocka_unit_test(test_a_client_without_a_certificate_does_not_get_through),
 		cmocka_unit_test(test_a_client_that_refuses_the_server_never_shows_its_certificate),

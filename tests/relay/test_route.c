@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "portseal/conf_field.h"
+
 enum { BILLING, DATABASE, MAIL, N_SERVICES };
 
 static const char *billing_sni[] = { "billing.example.com", "pay.example.com" };
@@ -36,7 +38,7 @@ static int open_protocols(size_t n_services)
 	services[MAIL].alpn.at = mail_alpn;
 	config = (struct relay_config){ .services_list = { .at = services, .n = n_services } };
 	hello = (struct client_hello){ .offers_tls13 = true };
-	route = (struct route){ 77, "unset", "unset" };
+	route = (struct route){ 77, "unset", "unset", true };
 	return route_protocols_new(&config, &protocols) == PS_OK ? 0 : -1;
 }
 
@@ -229,6 +231,50 @@ static void test_the_unknown_portseal_service_is_named_cut_to_fit(void **state)
 	assert_memory_equal(route.missed, long_name, ROUTE_MISSED_MAX - 1);
 }
 
+static void test_an_unknown_service_is_confirmed_like_a_known_one(void **state)
+{
+	(void)state;
+	offer("portseal/reddis");
+	assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+	assert_string_equal(route_echo(&route), "portseal/reddis");
+}
+
+static void test_what_no_service_could_be_called_is_not_confirmed(void **state)
+{
+	static const char nul[] = "portseal/reddis\0x";
+	static const char *const names[] = { "portseal/", "portseal/a/b", "portseal/a b", "portseal/\xc3\xa4" };
+	char longest[200] = "portseal/";
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		hello.n_alpn = 0;
+		offer(names[i]);
+		assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+		assert_null(route_echo(&route));
+	}
+	hello.n_alpn = 0;
+	offer(nul);
+	hello.alpn[0].len = sizeof(nul) - 1;
+	assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+	assert_null(route_echo(&route));
+	memset(longest + strlen(longest), 'x', CONF_FIELD_SERVICE_MAX + 1);
+	hello.n_alpn = 0;
+	offer(longest);
+	assert_route(CONFIG_NO_SERVICE, CONFIG_NO_SERVICE, NULL);
+	assert_null(route_echo(&route));
+}
+
+static void test_a_known_service_and_a_listeners_are_no_echo(void **state)
+{
+	(void)state;
+	offer("portseal/mail");
+	assert_route(CONFIG_NO_SERVICE, MAIL, "portseal/mail");
+	assert_null(route_echo(&route));
+	hello.n_alpn = 0;
+	offer("portseal/reddis");
+	assert_route(DATABASE, DATABASE, NULL);
+	assert_null(route_echo(&route));
+}
+
 static void test_nothing_is_missed_where_a_service_is_found(void **state)
 {
 	(void)state;
@@ -315,6 +361,9 @@ int main(void)
 		of_one(test_an_unknown_portseal_service_is_never_the_only_one),
 		of_three(test_an_unknown_portseal_service_is_never_that_of_the_name),
 		of_three(test_the_unknown_portseal_service_is_named_cut_to_fit),
+		of_three(test_an_unknown_service_is_confirmed_like_a_known_one),
+		of_three(test_what_no_service_could_be_called_is_not_confirmed),
+		of_three(test_a_known_service_and_a_listeners_are_no_echo),
 		of_three(test_nothing_is_missed_where_a_service_is_found),
 		of_three(test_an_unknown_portseal_service_is_never_that_of_a_later_protocol),
 		of_three(test_the_listener_decides_against_protocol_and_name),

@@ -371,6 +371,19 @@ class RefusedByService(Refused):
                          "TLSV13_ALERT_CERTIFICATE_REQUIRED")
         self.assert_untouched(relay)
 
+    def test_a_stranger_cannot_try_out_which_services_exist(self):
+        """The server's first flight comes before the client's certificate: it confirms any name that might be one."""
+        relay = self.two_services()
+        context = self.tls_context(None)
+        context.check_hostname = False
+        for name in ("app", "one", "nope", "x" * 63):
+            context.set_alpn_protocols([f"portseal/{name}"])
+            with context.wrap_socket(self.connect(relay.port), server_hostname="x.test") as sealed:
+                self.assertEqual(sealed.selected_alpn_protocol(), f"portseal/{name}")
+                with self.assertRaisesRegex(ssl.SSLError, "TLSV13_ALERT_CERTIFICATE_REQUIRED"):
+                    sealed.recv(1)
+        self.assert_untouched(relay)
+
 
 class RefusedByLimit(Refused):
     def enter(self, relay, identity):
