@@ -130,8 +130,7 @@ static void finish_unconfirmed(struct dial *dial)
 
 static void fail_here(struct dial *dial, enum ps_err err, const char *what)
 {
-	outcome_set(&dial->result.outcome, OUTCOME_UNFORESEEN, "%s: %s: %s", dial->relay_text, what,
-	            ps_err_text(err));
+	outcome_set(&dial->result.outcome, OUTCOME_UNFORESEEN, "%s: %s: %s", dial->relay_text, what, ps_err_text(err));
 	finish(dial);
 }
 

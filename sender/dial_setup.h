@@ -19,7 +19,7 @@
 
 struct dial_setup {
 	const struct sender_config *config; /* borrowed */
-	struct connector_memory *memories; /* one for each relay */
+	struct connector_memory *memories;  /* one for each relay */
 	struct credentials *credentials;
 	struct trust *trust;
 	struct handshake_setup *shared;

@@ -20,9 +20,10 @@ struct connector {
 	struct connector_config config;
 	struct address address;
 	uv_getaddrinfo_t resolving;
-	uv_timer_t timer;               /* the share of the present attempt; also runs the first one from the loop */
-	uv_poll_t polls[CONNECTOR_ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
-	int open_handles;               /* to be closed before the memory may go */
+	uv_timer_t timer; /* the share of the present attempt; also runs the first one from the loop */
+	uv_poll_t polls
+		[CONNECTOR_ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
+	int open_handles;              /* to be closed before the memory may go */
 	bool resolver_running;
 	bool polling;
 	bool over; /* called back or cancelled */
