@@ -34,6 +34,9 @@ enum ps_err dial_setup_new(const struct sender_config *config, struct dial_setup
 	PS_MUST_CHECK;
 void dial_setup_free(struct dial_setup *setup);
 
+/* When our own certificate ends, seconds since 1970. */
+int64_t dial_setup_not_after(const struct dial_setup *setup);
+
 /* What the connection may be. */
 enum dial_offer {
 	DIAL_OFFER_TLS,  /* one connection to the service */

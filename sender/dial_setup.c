@@ -123,3 +123,8 @@ void dial_setup_free(struct dial_setup *setup)
 	free(setup->memories);
 	free(setup);
 }
+
+int64_t dial_setup_not_after(const struct dial_setup *setup)
+{
+	return credentials_not_after(setup->credentials);
+}

@@ -23,8 +23,7 @@ struct request {
 	struct dialer *dialer;
 	struct request *next;
 	unsigned slot;
-	uint64_t conn;
-	char service[HANDOVER_SERVICE_MAX];
+	struct handover_dial asked;
 	uint64_t started_ms;
 	struct dial *dial;
 };
@@ -39,6 +38,7 @@ struct dialer {
 	const struct role_env *env;
 	struct generation *generation;
 	struct dial_setup *setup;
+	int64_t own_not_after;
 	uv_loop_t loop;
 	struct role_control control;
 	uv_timer_t deadline; /* while draining */
@@ -127,16 +127,19 @@ static void answer_again(int slot, uint64_t conn)
 static void answer_connected(const struct request *request, const struct dial_result *result)
 {
 	struct handover handover = {
-		.conn = request->conn,
+		.conn = request->asked.conn,
 		.started_ms = request->started_ms,
+		.is_h2 = result->h2,
 		.secrets = result->secrets,
-		.not_after = result->not_after,
+		.not_after =
+			request->dialer->own_not_after < result->not_after ? request->dialer->own_not_after : result->not_after,
 	};
 
 	memcpy(handover.client_pin, result->pin, sizeof(handover.client_pin));
 	(void)snprintf(handover.peer, sizeof(handover.peer), "%s", result->peer);
 	(void)snprintf(handover.client, sizeof(handover.client), "%s", result->relay);
-	note_unanswered(handover_send(request->dialer->env->slots[request->slot], &handover, result->fd), request->conn);
+	note_unanswered(handover_send(request->dialer->env->slots[request->slot], &handover, result->fd),
+	                request->asked.conn);
 	ps_wipe(&handover, sizeof(handover));
 	close(result->fd);
 }
@@ -148,7 +151,7 @@ static void on_dialled(void *owner, const struct dial_result *result)
 	if (result->outcome.code == OUTCOME_DONE)
 		answer_connected(request, result);
 	else
-		answer_failed(request->dialer->env->slots[request->slot], request->conn, &result->outcome);
+		answer_failed(request->dialer->env->slots[request->slot], request->asked.conn, &result->outcome);
 	drop_request(request);
 }
 
@@ -157,7 +160,9 @@ static enum ps_err start_dial(struct dialer *dialer, struct request *request)
 	const struct dial_config config = {
 		.loop = &dialer->loop,
 		.setup = dialer->setup,
-		.service = request->service[0] == '\0' ? NULL : request->service,
+		.service = request->asked.service[0] == '\0' ? NULL : request->asked.service,
+		.offer = (enum dial_offer)request->asked.offer,
+		.relay = request->asked.relay,
 		.on_done = on_dialled,
 		.owner = request,
 	};
@@ -165,15 +170,23 @@ static enum ps_err start_dial(struct dialer *dialer, struct request *request)
 	return dial_new(&config, &request->dial);
 }
 
-static bool is_service_of_ours(const struct sender_config *config, const char *service)
+/* HTTP/2 alone is for any service. */
+static bool is_service_of_ours(const struct sender_config *config, const struct handover_dial *asked)
 {
+	if (asked->offer == DIAL_OFFER_H2 && asked->service[0] == '\0')
+		return true;
 	for (size_t i = 0; i < config->tunnels_list.n; i++) {
 		const char *ours = config_tunnels(config)[i].service;
 
-		if (strcmp(ours == NULL ? "" : ours, service) == 0)
+		if (strcmp(ours == NULL ? "" : ours, asked->service) == 0)
 			return true;
 	}
 	return false;
+}
+
+static bool makes_sense(const struct sender_config *config, const struct handover_dial *asked)
+{
+	return asked->relay < config->relays_list.n && asked->offer <= DIAL_OFFER_H2 && is_service_of_ours(config, asked);
 }
 
 static void take_request(struct dialer *dialer, unsigned slot, const struct handover_dial *asked)
@@ -185,8 +198,8 @@ static void take_request(struct dialer *dialer, unsigned slot, const struct hand
 		answer_again(dialer->env->slots[slot], asked->conn);
 		return;
 	}
-	if (!is_service_of_ours(dialer->generation->config, asked->service)) {
-		outcome_set(&outcome, OUTCOME_UNFORESEEN, "a worker asked for a service that no tunnel leads to");
+	if (!makes_sense(dialer->generation->config, asked)) {
+		outcome_set(&outcome, OUTCOME_UNFORESEEN, "a worker asked for a relay or a service that is not there");
 		answer_failed(dialer->env->slots[slot], asked->conn, &outcome);
 		return;
 	}
@@ -195,11 +208,9 @@ static void take_request(struct dialer *dialer, unsigned slot, const struct hand
 		*request = (struct request){
 			.dialer = dialer,
 			.slot = slot,
-			.conn = asked->conn,
+			.asked = *asked,
 			.started_ms = uv_hrtime() / 1000000,
 		};
-	if (request != NULL)
-		memcpy(request->service, asked->service, sizeof(request->service));
 	if (request == NULL || start_dial(dialer, request) != PS_OK) {
 		free(request);
 		outcome_set(&outcome, OUTCOME_UNFORESEEN, "the dial could not begin: %s", ps_err_text(PS_E_NOMEM));
@@ -340,10 +351,12 @@ int dialer_run(const struct role_env *env)
 	};
 	log_setup(config->log.level, config->log.format, STDERR_FILENO);
 	generation_close_doors(generation);
-	if (dial_setup_new(config, &dialer.setup, &cause) == PS_OK)
+	if (dial_setup_new(config, &dialer.setup, &cause) == PS_OK) {
+		dialer.own_not_after = dial_setup_not_after(dialer.setup);
 		code = serve(&dialer);
-	else
+	} else {
 		code = role_fatal(env, cause.text);
+	}
 	dial_setup_free(dialer.setup);
 	generation_free(generation);
 	return code;

@@ -40,9 +40,10 @@ struct handover {
 	uint64_t conn;       /* the connection's id in the log; sender: the id of the worker's request */
 	uint64_t started_ms; /* CLOCK_MONOTONIC when it was accepted (or dialled) */
 	uint32_t service;    /* relay: index in the configuration */
+	uint32_t is_h2;      /* HTTP/2 was agreed by ALPN; 0: the connection is one of the service */
 	struct traffic_secrets secrets;
 	uint8_t client_pin[IDENTITY_PIN_LEN];
-	int64_t not_after;           /* of the peer's certificate */
+	int64_t not_after;           /* of the peer's certificate; sender: or of ours, if that ends earlier */
 	char peer[ADDRESS_TEXT_MAX]; /* as text for the log */
 	char client[IDENTITY_LABEL_MAX];
 	/* Relay only: */
@@ -56,6 +57,8 @@ struct handover {
 struct handover_dial {
 	uint64_t conn;
 	uint32_t generation;                /* the worker's: a gatekeeper of another one does not dial */
+	uint32_t relay;                     /* index in the configuration */
+	uint32_t offer;                     /* sender/dial.h: enum dial_offer */
 	char service[HANDOVER_SERVICE_MAX]; /* "": none is named */
 };
 

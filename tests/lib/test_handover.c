@@ -54,7 +54,7 @@ static int set_up(void **state)
 		.peer = "192.0.2.7:51123",
 		.client = "alice",
 	};
-	fixture.dial = (struct handover_dial){ .conn = 17, .generation = 2, .service = "app" };
+	fixture.dial = (struct handover_dial){ .conn = 17, .generation = 2, .relay = 1, .offer = 1, .service = "app" };
 	fixture.failed =
 		(struct handover_dial_failed){ .conn = 18, .exit_code = 5, .refusal = REFUSAL_UNKNOWN_CA, .text = "no" };
 	if (channel_pair(ends) != PS_OK)
