@@ -220,7 +220,7 @@ static struct carriage *new_carriage(struct carriages *carriages, const struct h
 	return carriage;
 }
 
-void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd)
+void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd, bool has_room)
 {
 	struct connector_config connector = {
 		.loop = carriages->config.loop,
@@ -245,8 +245,11 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 		return;
 	}
 	connector.owner = carriage;
-	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK ||
-	    connector_new(&connector, &carriage->connector) != PS_OK)
+	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK)
+		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
+	else if (!has_room)
+		end_undelivered(carriage, "no-descriptors", "the worker is full", ALERT_INTERNAL_ERROR);
+	else if (connector_new(&connector, &carriage->connector) != PS_OK)
 		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
 }
 

@@ -7,6 +7,7 @@
 #ifndef PORTSEAL_RELAY_CARRIAGE_H
 #define PORTSEAL_RELAY_CARRIAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -30,8 +31,9 @@ struct carriages_config {
 
 enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages) PS_MUST_CHECK;
 
-/* Takes the socket, -1 where it was lost for want of descriptors; on_end follows in every case. */
-void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd);
+/* Takes the socket, -1 where it was lost for want of descriptors; on_end follows in every case. Without room for a
+ * target's socket it is turned away: the client reads internal_error. */
+void carriages_begin(struct carriages *carriages, const struct handover *handover, int fd, bool has_room);
 
 size_t carriages_count(const struct carriages *carriages);
 

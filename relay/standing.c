@@ -195,6 +195,11 @@ void standings_ask(struct standings *standings, int slot, uint64_t now_ms)
 		}
 }
 
+bool standings_are_open(const struct standings *standings)
+{
+	return standings->n_open > 0;
+}
+
 static struct standing *find_id(struct standings *standings, uint64_t id)
 {
 	struct standing *standing;

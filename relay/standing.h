@@ -51,6 +51,9 @@ void standings_set_generation(struct standings *standings, uint32_t generation);
  * come for STANDING_PATIENCE_MS: whoever was asked may have died. `now_ms` is a monotonic clock's. */
 void standings_ask(struct standings *standings, int slot, uint64_t now_ms);
 
+/* Is any of them due, or asked for and not answered yet? */
+bool standings_are_open(const struct standings *standings);
+
 /* A gatekeeper's answer. */
 void standings_answer(struct standings *standings, const struct handover_judged *judged);
 

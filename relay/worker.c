@@ -43,6 +43,11 @@ struct worker {
 
 static void watch_slot(struct worker *worker);
 
+static bool has_room(const struct worker *worker)
+{
+	return carriages_count(worker->carriages) < worker->most;
+}
+
 static void on_carriage_end(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN])
 {
 	struct worker *worker = owner;
@@ -63,6 +68,7 @@ static void on_tick(uv_timer_t *timer)
 
 	standings_expire(worker->standings, (int64_t)time(NULL));
 	standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
+	watch_slot(worker);
 }
 
 /* True when there may be more. */
@@ -77,12 +83,20 @@ static bool take_one(struct worker *worker)
 		return err == PS_E_PROTO;
 	if (message.type == HANDOVER_CONNECTION) {
 		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);
-		carriages_begin(worker->carriages, &message.body.connection, message.fd);
+		carriages_begin(worker->carriages, &message.body.connection, message.fd, has_room(worker));
 		ps_wipe(&message.body.connection.secrets, sizeof(message.body.connection.secrets));
 	} else if (message.type == HANDOVER_JUDGED) {
 		standings_answer(worker->standings, &message.body.judged);
 	}
 	return true;
+}
+
+/* A socket that arrives when no descriptor is free is lost: what we cannot hold stays in the queue, where gatekeepers
+ * see that it is full. But judgements come by the same queue, and whose right is gone must not stay for want of room:
+ * while any is awaited, newcomers are turned away instead. */
+static bool is_listening(const struct worker *worker)
+{
+	return has_room(worker) || standings_are_open(worker->standings);
 }
 
 static void on_slot(uv_poll_t *poll, int status, int events)
@@ -91,18 +105,16 @@ static void on_slot(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < TAKES_PER_TURN && carriages_count(worker->carriages) < worker->most && take_one(worker); i++)
+	for (int i = 0; i < TAKES_PER_TURN && is_listening(worker) && take_one(worker); i++)
 		;
 	watch_slot(worker);
 }
 
-/* A socket that arrives when no descriptor is free is lost: what we cannot hold stays in the queue, where gatekeepers
- * see that it is full. */
 static void watch_slot(struct worker *worker)
 {
 	if (worker->draining)
 		return;
-	if (carriages_count(worker->carriages) < worker->most)
+	if (is_listening(worker))
 		uv_poll_start(&worker->slot, UV_READABLE, on_slot);
 	else
 		uv_poll_stop(&worker->slot);
@@ -133,7 +145,7 @@ static void begin_drain(struct worker *worker, uint64_t ms)
 		return;
 	worker->draining = true;
 	/* The gatekeepers are gone already: what they handed over last is in the queue. */
-	while (carriages_count(worker->carriages) < worker->most && take_one(worker))
+	while (has_room(worker) && take_one(worker))
 		;
 	uv_poll_stop(&worker->slot);
 	uv_update_time(&worker->loop);
@@ -182,6 +194,11 @@ static bool start_poll(struct worker *worker, uv_poll_t *poll, int fd, uv_poll_c
 	return uv_poll_start(poll, UV_READABLE, on_event) == 0;
 }
 
+static size_t most_connections(uint64_t descriptors)
+{
+	return descriptors > DESCRIPTORS_KEPT + 2 ? (size_t)((descriptors - DESCRIPTORS_KEPT) / 2) : 1;
+}
+
 static bool start(struct worker *worker)
 {
 	struct carriages_config carriages = {
@@ -194,7 +211,7 @@ static bool start(struct worker *worker)
 	uv_timer_init(&worker->loop, &worker->look);
 	uv_timer_init(&worker->loop, &worker->tick);
 	worker->tick.data = worker;
-	worker->most = (size_t)((net_raise_nofile() - DESCRIPTORS_KEPT) / 2);
+	worker->most = most_connections(net_raise_nofile());
 	worker->deadline.data = worker;
 	worker->look.data = worker;
 	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK ||

@@ -27,9 +27,9 @@ class Reloading(Scenario):
             file.write(text)
         os.replace(self.path + ".new", self.path)
 
-    def start(self, text):
+    def start(self, text, preexec=None):
         self.write(text)
-        relay = self.keep(Process([RELAY, "-c", self.path]))
+        relay = self.keep(Process([RELAY, "-c", self.path], preexec=preexec))
         relay.wait_for("event=started")
         relay.port = self.port
         relay.generation = 1

@@ -3,6 +3,7 @@
 """A new generation is put in force whole or not at all, nobody is cut meanwhile, and living sessions are judged again."""
 import calendar
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -115,8 +116,8 @@ def stamp(line):
 class OutWithinASecond(Reloading):
     """Whose right is gone is cut in the middle of its stream; neighbours of the same worker stream on, byte for byte."""
 
-    def start(self, text):
-        return super().start(text.replace("workers = 2", "workers = 1"))
+    def start(self, text, preexec=None):
+        return super().start(text.replace("workers = 2", "workers = 1"), preexec)
 
     def stream(self, identity, service="app"):
         return Load(self.tls(self.port, identity, [f"portseal/{service}"]), size=4096)
@@ -159,6 +160,29 @@ class OutWithinASecond(Reloading):
         alice, others = self.stream("alice"), [self.stream("bob"), self.stream("carol")]
         self.lose(relay, alice, others, "not-allowed", "access_denied",
                   self.by_reload(relay, self.config('{ cn = "bob"; }, { cn = "carol"; }')))
+
+    def test_out_of_allow_in_a_worker_that_is_full(self):
+        """Its judgement waits behind connections that the worker has no descriptors for."""
+        kept, room = 64 + 256, 3
+        few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (kept + 2 * room, kept + 2 * room))
+        relay = self.start(self.config('{ cn = "alice"; }, { cn = "bob"; }, { cn = "carol"; }'), few)
+        streams = {name: self.stream(name) for name in ("alice", "bob", "carol")}
+        Load.wait_for_rounds(list(streams.values()), 1)
+        waiting = [self.tls(self.port, "bob") for _ in range(2)]
+        self.reload(relay, self.config('{ cn = "bob"; }, { cn = "carol"; }').replace("workers = 2", "workers = 1"))
+        moment = stamp(relay.find("event=reloaded")[-1])
+        line = relay.wait_for("^.*event=closed reason=not-allowed .*alert=access_denied.*").group(0)
+        self.assertLess(stamp(line) - moment, 1.0, line)
+        for sealed in waiting:  # turned away, or taken into the place that became free
+            try:
+                sealed.sendall(b"x")
+                sealed.recv(1)
+            except OSError as error:
+                self.assertIn("INTERNAL_ERROR", str(error))
+            sealed.close()
+        others = [streams["bob"], streams["carol"]]
+        Load.wait_for_rounds(others, 3)
+        self.assertEqual(Load.finish(others), {"done": 2})
 
     def test_its_service_gone(self):
         allow = "{ any = true; }"
