@@ -83,6 +83,7 @@ struct h2_stream {
 	bool in_ended;  /* END_STREAM came */
 	bool in_told;   /* and was told */
 	bool out_ended; /* END_STREAM was given to nghttp2 */
+	bool trails;    /* with a trailer, not with the body */
 	bool reset_here;
 	bool reset_there;
 	bool wakes;       /* in the list of those that have something to send */
@@ -201,6 +202,8 @@ struct h2_header {
 void h2_header_read(const struct h2 *h2, struct h2_header *header);
 enum ps_err h2_header_submit_request(struct h2 *h2, const struct h2_request *request, bool end,
                                      struct h2_stream *stream) PS_MUST_CHECK;
+enum ps_err h2_header_submit_trailer(struct h2_stream *stream, const struct h2_field *fields, size_t n_fields)
+	PS_MUST_CHECK;
 enum ps_err h2_header_submit_response(struct h2_stream *stream, const struct h2_response *response, bool end)
 	PS_MUST_CHECK;
 

@@ -83,6 +83,8 @@ struct h2_stream_events {
 	/* Bytes of the peer's body; they lie in memory that is used again afterwards. NULL: what comes is kept, as the
 	 * window allows, and given to the first events that have on_body. */
 	void (*on_body)(void *owner, struct h2_stream *stream, uint8_t *bytes, size_t len);
+	/* Client: fields behind the body; on_body_end follows. NULL: not asked. */
+	void (*on_trailer)(void *owner, struct h2_stream *stream, const struct h2_field *fields, size_t n_fields);
 	/* The peer's body ended cleanly. NULL together with on_body. */
 	void (*on_body_end)(void *owner, struct h2_stream *stream);
 	/* There is room to send: puts up to `max` bytes into `room` and returns how many. *end: nothing follows. 0 without
@@ -104,6 +106,9 @@ enum ps_err h2_respond(struct h2_stream *stream, const struct h2_response *respo
 /* Server: the answer whole, body copied, content-length set. What still comes of the request is discarded. */
 enum ps_err h2_answer(struct h2_stream *stream, const struct h2_response *response, const void *body, size_t len)
 	PS_MUST_CHECK;
+
+/* Server: fields to be sent behind the body. Copied. Called from within the on_pull that then sets *end. */
+enum ps_err h2_stream_trail(struct h2_stream *stream, const struct h2_field *fields, size_t n_fields) PS_MUST_CHECK;
 
 /* There is something to send: on_pull is called in this turn or the next, as soon as the windows allow. */
 void h2_stream_ready(struct h2_stream *stream);

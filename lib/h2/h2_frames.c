@@ -84,10 +84,15 @@ static void take_response(struct h2 *h2, struct h2_stream *stream)
 	struct h2_header header;
 
 	h2_header_read(h2, &header);
-	if (stream->answered || header.response.status < 200)
-		return; /* trailers, or the announcement of an answer */
+	if (!stream->answered && header.response.status < 200)
+		return; /* the announcement of an answer */
 	if (h2->header_overflow) {
 		h2_stream_reset(stream, H2_ENHANCE_YOUR_CALM);
+		return;
+	}
+	if (stream->answered) {
+		if (!stream->reset_here && stream->events != NULL && stream->events->on_trailer != NULL)
+			stream->events->on_trailer(stream->owner, stream, header.response.fields, header.response.n_fields);
 		return;
 	}
 	stream->answered = true;

@@ -164,3 +164,11 @@ enum ps_err h2_header_submit_response(struct h2_stream *stream, const struct h2_
 	put_rest(&out, response->content_length, response->fields, response->n_fields);
 	return err_of(nghttp2_submit_response(stream->h2->session, stream->id, out.nv, out.n, end ? NULL : &body));
 }
+
+enum ps_err h2_header_submit_trailer(struct h2_stream *stream, const struct h2_field *fields, size_t n_fields)
+{
+	struct outgoing out = { .n = 0 };
+
+	put_rest(&out, -1, fields, n_fields);
+	return err_of(nghttp2_submit_trailer(stream->h2->session, stream->id, out.nv, out.n));
+}

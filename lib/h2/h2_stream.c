@@ -136,6 +136,14 @@ enum ps_err h2_answer(struct h2_stream *stream, const struct h2_response *respon
 	return PS_OK;
 }
 
+enum ps_err h2_stream_trail(struct h2_stream *stream, const struct h2_field *fields, size_t n_fields)
+{
+	assert(stream->h2->role == H2_SERVER && !stream->trails);
+	const enum ps_err err = h2_header_submit_trailer(stream, fields, n_fields);
+	stream->trails = err == PS_OK;
+	return err;
+}
+
 void h2_stream_ready(struct h2_stream *stream)
 {
 	struct h2 *h2 = stream->h2;
@@ -208,7 +216,7 @@ ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *room, size
 	h2->report.out += len;
 	if (end) {
 		stream->out_ended = true;
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		*flags |= NGHTTP2_DATA_FLAG_EOF | (stream->trails ? NGHTTP2_DATA_FLAG_NO_END_STREAM : 0U);
 	} else if (len < SLIVER && len == max) {
 		const char *abuse = h2_watch_count(&h2->watch, H2_RULE_SLIVER, uv_now(h2->timer.loop));
 		if (abuse != NULL)

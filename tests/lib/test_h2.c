@@ -53,6 +53,27 @@ static void test_a_stream_carries_bytes_both_ways_and_ends_cleanly(void **state)
 	h2_rig_stop(rig);
 }
 
+static void test_fields_behind_the_body_arrive_before_its_end(void **state)
+{
+	(void)state;
+	struct h2_rig *rig = h2_rig_start(RIG_BOTH, 100, 0);
+	rig->trails = true;
+	struct rig_stream *stream = h2_rig_open(rig, NULL, "hello", 5, false);
+	h2_rig_until(rig, buf_len(&stream->in) == 5);
+	rig->trails = false;
+	struct rig_stream *plain = h2_rig_open(rig, NULL, "hello", 5, true);
+	h2_rig_until(rig, plain->closed);
+	assert_string_equal(plain->trailer, "");
+	rig->trails = true;
+	h2_rig_send(stream, " again", 6, true);
+	h2_rig_until(rig, stream->closed && rig->served[0].closed);
+	assert_done(stream);
+	assert_done(&rig->served[0]);
+	assert_string_equal(stream->trailer, "trailed");
+	assert_memory_equal(buf_front(&stream->in), "hello again", 11);
+	h2_rig_stop(rig);
+}
+
 static void test_each_direction_ends_on_its_own(void **state)
 {
 	(void)state;
@@ -397,6 +418,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_stream_carries_bytes_both_ways_and_ends_cleanly),
+		cmocka_unit_test(test_fields_behind_the_body_arrive_before_its_end),
 		cmocka_unit_test(test_each_direction_ends_on_its_own),
 		cmocka_unit_test(test_a_bulk_stream_arrives_whole_and_grows_its_window),
 		cmocka_unit_test(test_many_streams_at_once_each_get_their_own_bytes),

@@ -66,6 +66,8 @@ static size_t on_pull(void *owner, struct h2_stream *stream, uint8_t *room, size
 	if (side->echoes)
 		h2_stream_consume(stream, len);
 	*end = side->out_ends && buf_len(&side->out) == 0;
+	if (*end && side->echoes && side->rig->trails)
+		assert_int_equal(h2_stream_trail(stream, &(struct h2_field){ "x-after", "trailed" }, 1), PS_OK);
 	return len;
 }
 
@@ -91,7 +93,24 @@ static void on_closed(void *owner, struct h2_stream *stream, const struct h2_str
 	side->stream = NULL;
 }
 
-static const struct h2_stream_events side_events = { on_response, on_body, on_body_end, on_pull, on_closed };
+static void on_trailer(void *owner, struct h2_stream *stream, const struct h2_field *fields, size_t n_fields)
+{
+	struct rig_stream *side = owner;
+	const char *field = h2_field_value(fields, n_fields, "x-after");
+
+	(void)stream;
+	assert_false(side->in_ended);
+	(void)snprintf(side->trailer, sizeof(side->trailer), "%s", field != NULL ? field : "");
+}
+
+static const struct h2_stream_events side_events = {
+	.on_response = on_response,
+	.on_body = on_body,
+	.on_trailer = on_trailer,
+	.on_body_end = on_body_end,
+	.on_pull = on_pull,
+	.on_closed = on_closed,
+};
 static const struct h2_stream_events hold_events = { .on_closed = on_closed };
 
 static void on_request(void *owner, struct h2_stream *stream, const struct h2_request *request)

@@ -31,6 +31,7 @@ struct rig_stream {
 	bool in_ended;
 	unsigned status;
 	char field[64]; /* the value of "x-test" that came */
+	char trailer[64]; /* the value of "x-after" */
 	char authority[64];
 	char path[64];
 	size_t taken;     /* bytes that came in all */
@@ -48,6 +49,7 @@ struct h2_rig {
 	struct h2_report client_report, server_report;
 	int n_capacity, n_goaway;
 	enum rig_serve serve;
+	bool trails; /* RIG_ECHO: with a field behind the body */
 	struct rig_stream opened[RIG_STREAMS_MAX];
 	size_t n_opened;
 	struct rig_stream served[RIG_STREAMS_MAX];
