@@ -54,6 +54,21 @@ class KilledRoles(Roles):
         tunnel = self.tunnel(relay.port, extra="processes = { workers = 2; gatekeepers = 2; };")
         self.kill_worker(tunnel, self.loads(tunnel.port, 50), tunnel.port)
 
+    def test_gatekeepers_yield_to_workers_also_after_a_restart(self):
+        relay = self.relay(self.app().target)
+        tunnel = self.tunnel(relay.port)
+
+        def priorities(process, kind):
+            return {os.getpriority(os.PRIO_PROCESS, pid) for pid in process.role_pids(kind)}
+
+        for process in (relay, tunnel):
+            ours = os.getpriority(os.PRIO_PROCESS, process.pid)
+            lower = {min(ours + 10, 19)}
+            self.assertEqual((priorities(process, "worker"), priorities(process, "gatekeeper")), ({ours}, lower))
+            os.kill(process.role_pids("gatekeeper")[0], signal.SIGKILL)
+            process.wait_for("event=role-restarted")
+            wait_until(lambda p=process: priorities(p, "gatekeeper") == lower, "the new gatekeeper yields, too")
+
     def test_killed_gatekeepers_of_both_under_load_disturb_nobody(self):
         relay = self.relay(self.app().target)
         tunnel = self.tunnel(relay.port)
