@@ -5,6 +5,7 @@ backend that lies, and its table says what the samples say. Nothing is timed."""
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "scenarios"))
 
 import figures  # noqa: E402
 import outside  # noqa: E402
+import pairs  # noqa: E402
 import workloads  # noqa: E402
 from portseal_testing import App, run  # noqa: E402
 
@@ -186,6 +188,28 @@ class Liars(unittest.TestCase):
 
 
 class Pairs(unittest.TestCase):
+    def judge(self, demand):
+        """A server that asks for a certificate, or does not, before the judge of pairs."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        pki = pairs.Pki(folder.name)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki.path("relay.crt"), pki.path("relay.key"))
+        context.load_verify_locations(pki.path("ca.crt"))
+        context.verify_mode = ssl.CERT_REQUIRED if demand else ssl.CERT_NONE
+
+        def serve(connection):
+            with context.wrap_socket(connection, server_side=True) as sealed:
+                sealed.sendall(sealed.recv(5)[1:])
+        app = App(serve)
+        self.addCleanup(app.close)
+        pairs.judge_tls(types.SimpleNamespace(label="it", pki=pki, server_port=app.port, is_ours=True))
+
+    def test_a_pair_that_lets_anyone_in_is_not_measured(self):
+        self.judge(demand=True)
+        with self.assertRaisesRegex(pairs.Failed, "lets a client without a certificate in"):
+            self.judge(demand=False)
+
     def test_the_bench_refuses_what_it_does_not_know(self):
         script = os.path.join(HERE, "bench.py")
         for option, kind in (("--workloads", "workload"), ("--proxies", "proxy")):
