@@ -18,18 +18,19 @@
 
 _Static_assert(CONF_FIELD_SERVICE_MAX < HANDOVER_SERVICE_MAX, "a service's name fits a hand-over");
 
-static void pack_chain(const struct admission *admission, struct handover_presented *presented)
+/* What is needed to judge it again, and no more: whatever else a client shows with each connection would cost memory
+ * while it lives, and signatures at each reload. */
+static void pack_path(const struct verdict *verdict, struct handover_presented *presented)
 {
 	size_t len = 0;
 
 	/* It came in one handshake message of at most so many bytes: it fits. */
-	if (certificate_chain_pack(handshake_peer_chain(admission->handshake), presented->der, sizeof(presented->der),
-	                           &len) != PS_OK)
+	if (certificate_chain_pack(verdict->path, verdict->path_len, presented->der, sizeof(presented->der), &len) != PS_OK)
 		len = 0;
 	presented->len = (uint32_t)len;
 }
 
-static void hand_over(struct admission *admission, const struct identity *identity)
+static void hand_over(struct admission *admission, const struct verdict *verdict, const struct identity *identity)
 {
 	const struct admissions_config *config = &admission->all->config;
 	const struct relay_service *service = &config_services(config->config)[admission->route.service];
@@ -38,7 +39,7 @@ static void hand_over(struct admission *admission, const struct identity *identi
 		.started_ms = admission->begun_ms,
 		.service = (uint32_t)admission->route.service,
 		.generation = config->handoff->env->generation,
-		.not_after = config->config->on_revoke == ON_REVOKE_CLOSE ? identity->not_after : INT64_MAX,
+		.not_after = config->config->on_revoke == ON_REVOKE_CLOSE ? verdict->path_ends : INT64_MAX,
 		.target = service->target,
 		.connect_ms = config->config->timeouts.connect_ms,
 		.idle_ms = config->config->timeouts.idle_ms,
@@ -46,7 +47,7 @@ static void hand_over(struct admission *admission, const struct identity *identi
 	struct ps_cause cause;
 	enum refusal refusal;
 
-	pack_chain(admission, &handover.presented);
+	pack_path(verdict, &handover.presented);
 	memcpy(handover.service_name, service->name, strlen(service->name)); /* shorter by the configuration's check */
 	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
 	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
@@ -126,7 +127,7 @@ void admission_judge(struct admission *admission)
 		service = &config_services(config->config)[admission->route.service];
 		judge_on_trial(admission, service, identity);
 		tell_of_expiry(admission, identity, now);
-		hand_over(admission, identity);
+		hand_over(admission, &verdict, identity);
 	} else {
 		if (verdict.refusal == REFUSAL_UNKNOWN_SERVICE)
 			tell_what_was_missed(&admission->route, &verdict.detail);

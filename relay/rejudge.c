@@ -41,7 +41,7 @@ static void judge(const struct rejudge *rejudge, const struct handover_rejudge *
 	if (verdict.refusal != REFUSAL_NONE)
 		memcpy(answer->detail, verdict.detail.text, sizeof(answer->detail));
 	else
-		answer->not_after = identity->not_after;
+		answer->not_after = verdict.path_ends;
 	identity_free(identity);
 	certificate_chain_free(chain);
 }

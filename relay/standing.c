@@ -247,6 +247,7 @@ void standings_expire(struct standings *standings, int64_t now)
 		for (struct standing *standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
 			next = LIST_NEXT(standing, bucket);
 			if (now > standing->not_after)
-				fall(standings, standing, REFUSAL_EXPIRED, "its certificate expired while it was connected");
+				fall(standings, standing, REFUSAL_EXPIRED,
+				     "a certificate that it showed expired while it was connected");
 		}
 }

@@ -66,10 +66,10 @@ enum ps_err certificate_chain_new(const char *path, struct mbedtls_x509_crt **ch
 	PS_MUST_CHECK;
 void certificate_chain_free(struct mbedtls_x509_crt *chain);
 
-/* The chain as DER behind DER, and back. Packing writes at most `cap` bytes: PS_E_LIMIT; unpacking bytes that are not
- * what packing wrote: PS_E_PROTO. */
-enum ps_err certificate_chain_pack(const struct mbedtls_x509_crt *chain, uint8_t *out, size_t cap, size_t *len)
-	PS_MUST_CHECK;
+/* So many certificates as DER behind DER, and back as a chain. Packing writes at most `cap` bytes: PS_E_LIMIT; unpacking
+ * bytes that are not what packing wrote: PS_E_PROTO. */
+enum ps_err certificate_chain_pack(const struct mbedtls_x509_crt *const *certificates, size_t n, uint8_t *out,
+                                   size_t cap, size_t *len) PS_MUST_CHECK;
 enum ps_err certificate_chain_unpack(const uint8_t *bytes, size_t len, struct mbedtls_x509_crt **chain) PS_MUST_CHECK;
 
 #endif

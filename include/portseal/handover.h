@@ -30,7 +30,7 @@ enum handover_type {
 #define HANDOVER_SERVICE_MAX 64
 #define HANDOVER_PRESENTED_MAX 16384
 
-/* The certificates a client presented, DER behind DER, leaf first. */
+/* The certificates by which a client was let in, DER behind DER, leaf first. */
 struct handover_presented {
 	uint32_t len;
 	uint8_t der[HANDOVER_PRESENTED_MAX]; /* only `len` bytes travel */

@@ -18,10 +18,19 @@
 #include "portseal/refusal.h"
 #include "portseal/trust.h"
 
+#define JUDGE_PATH_MAX 9 /* the leaf and 8 intermediates */
+
 struct verdict {
 	enum refusal refusal;   /* REFUSAL_NONE: may enter */
 	struct ps_cause detail; /* the particulars for the log: "expired on 2026-03-01, issuer CN=..." */
 	int rule;               /* index of the rule that allowed, or -1 */
+
+	/* Of a good chain, else empty. The path that was found, leaf first and without its anchor, in what was presented: what
+	 * a peer shows beside it, as much as it likes, is of no use. It ends when the first certificate of it does, or the
+	 * anchor. */
+	size_t path_len;
+	const struct mbedtls_x509_crt *path[JUDGE_PATH_MAX];
+	int64_t path_ends;
 };
 
 /*
@@ -43,7 +52,8 @@ struct verdict {
 void judge_chain(struct trust *trust, enum peer_purpose purpose, struct mbedtls_x509_crt *chain, int64_t now,
                  struct verdict *verdict, struct identity **identity);
 
-/* May this identity, whose chain was accepted, reach the service with these rules? */
+/* May this identity, whose chain was accepted, reach the service with these rules? If so, the verdict on the chain stands
+ * and has a rule besides. */
 void judge_access(const struct access_list *allow, const struct identity *identity, struct verdict *verdict);
 
 /* Is `name` (DNS name or IP address as text) one the certificate was issued for (RFC 9525: SAN only, one leftmost

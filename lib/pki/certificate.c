@@ -276,15 +276,18 @@ void certificate_chain_free(mbedtls_x509_crt *chain)
 	free(chain);
 }
 
-enum ps_err certificate_chain_pack(const mbedtls_x509_crt *chain, uint8_t *out, size_t cap, size_t *len)
+enum ps_err certificate_chain_pack(const mbedtls_x509_crt *const *certificates, size_t n, uint8_t *out, size_t cap,
+                                   size_t *len)
 {
 	size_t written = 0;
 
-	for (const mbedtls_x509_crt *at = chain; at != NULL && at->raw.p != NULL; at = at->next) {
-		if (at->raw.len > cap - written)
+	for (size_t i = 0; i < n; i++) {
+		const mbedtls_x509_buf *raw = &certificates[i]->raw;
+
+		if (raw->len > cap - written)
 			return PS_E_LIMIT;
-		memcpy(out + written, at->raw.p, at->raw.len);
-		written += at->raw.len;
+		memcpy(out + written, raw->p, raw->len);
+		written += raw->len;
 	}
 	*len = written;
 	return PS_OK;

@@ -12,9 +12,9 @@
 
 #include "portseal/certificate.h"
 
-#define PRESENTED_MAX 16    /* certificates looked at */
-#define INTERMEDIATES_MAX 8 /* between leaf and anchor */
-#define PATH_MAX_LEN (INTERMEDIATES_MAX + 2)
+#define PRESENTED_MAX 16                       /* certificates looked at */
+#define INTERMEDIATES_MAX (JUDGE_PATH_MAX - 1) /* between leaf and anchor */
+#define PATH_MAX_LEN (JUDGE_PATH_MAX + 1)
 #define SIGNATURES_MAX 16 /* verified for one peer, about 1 ms each */
 #define STEPS_MAX 256     /* of the search by name */
 
@@ -52,6 +52,8 @@ static void refuse(struct verdict *verdict, enum refusal refusal)
 {
 	verdict->refusal = refusal;
 	verdict->rule = -1;
+	verdict->path_len = 0;
+	verdict->path_ends = 0;
 }
 
 static bool same_bytes(const mbedtls_x509_crt *a, const mbedtls_x509_crt *b)
@@ -238,6 +240,21 @@ static enum refusal check_revocation(const struct search *search, struct ps_caus
 	return first;
 }
 
+/* The anchor, last of the path, is ours and not told. */
+static void tell_path(const struct search *search, struct verdict *verdict)
+{
+	verdict->path_len = search->path_len - 1;
+	verdict->path_ends = INT64_MAX;
+	for (size_t i = 0; i < search->path_len; i++) {
+		int64_t end = certificate_time(&search->path[i]->valid_to);
+
+		if (end < verdict->path_ends)
+			verdict->path_ends = end;
+		if (i < verdict->path_len)
+			verdict->path[i] = search->path[i];
+	}
+}
+
 /* Signatures first: nothing that a stranger wrote into an unsigned certificate shapes the answer. */
 static void judge_path(struct search *search)
 {
@@ -261,6 +278,8 @@ static void judge_path(struct search *search)
 		verdict.refusal = check_dates(search, &verdict.detail);
 	if (verdict.refusal == REFUSAL_NONE)
 		verdict.refusal = check_revocation(search, &verdict.detail);
+	if (verdict.refusal == REFUSAL_NONE)
+		tell_path(search, &verdict);
 	if (verdict.refusal == REFUSAL_NONE || progress > search->progress) {
 		search->verdict = verdict;
 		search->progress = progress;
@@ -402,7 +421,9 @@ void judge_access(const struct access_list *allow, const struct identity *identi
 	int rule = access_match(allow, identity);
 
 	if (rule >= 0) {
-		*verdict = (struct verdict){ .refusal = REFUSAL_NONE, .rule = rule };
+		verdict->refusal = REFUSAL_NONE;
+		verdict->rule = rule;
+		(void)ps_cause_set(&verdict->detail, PS_OK, "%s", "");
 		return;
 	}
 	refuse(verdict, REFUSAL_NOT_ALLOWED);

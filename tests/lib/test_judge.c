@@ -540,6 +540,52 @@ static void test_revocation_is_asked_of_every_authority_of_the_path(void **state
 	}
 }
 
+/* As a client may pad its chain differently with each connection, to have each kept and judged for itself. */
+static void test_the_path_is_told_without_what_was_shown_beside_it(void **state)
+{
+	(void)state;
+	struct mint_cert *root = mint_ca("CN=Root");
+	struct mint_spec of_middle = { .subject = "CN=Middle", .kind = MINT_CA, .not_after = MINT_NOW + 5 };
+	struct mint_cert *middle = mint_certificate(&of_middle, root);
+	struct mint_cert *leaf = mint_sender(middle, "CN=alice");
+	struct mint_cert *beside = mint_certificate(&(struct mint_spec){ .subject = "CN=Middle", .kind = MINT_CA }, NULL);
+	mbedtls_x509_crt *chain = mint_chain(LIST(leaf, beside, mint_ca("CN=X"), middle, root));
+	struct trust *trust = trust_of(LIST(root), NULL);
+	struct identity_name name = { .kind = IDENTITY_CN, .len = 5, .value = (char *)(uintptr_t) "alice" };
+	struct access_rule anybody = { .any = true };
+	struct identity *identity = NULL;
+	struct verdict verdict;
+
+	memset(&verdict, 0xff, sizeof verdict);
+	judge_chain(trust, PURPOSE_CLIENT, chain, MINT_NOW, &verdict, &identity);
+	assert_int_equal(verdict.refusal, REFUSAL_NONE);
+	judge_access(&(struct access_list){ &anybody, 1 }, &(struct identity){ .names = &name, .n_names = 1 }, &verdict);
+	assert_int_equal(verdict.rule, 0);
+	assert_int_equal(verdict.path_len, 2);
+	assert_ptr_equal(verdict.path[0], chain);
+	assert_int_equal(verdict.path[1]->raw.len, middle->der_len);
+	assert_memory_equal(verdict.path[1]->raw.p, middle->der, middle->der_len);
+	assert_int_equal(verdict.path_ends, MINT_NOW + 5);
+	judge_access(&(struct access_list){ NULL, 0 }, &(struct identity){ .names = &name, .n_names = 1 }, &verdict);
+	assert_int_equal(verdict.path_len, 0);
+	identity_free(identity);
+	trust_free(trust);
+}
+
+static void test_the_anchors_end_is_the_paths(void **state)
+{
+	(void)state;
+	struct mint_spec of_root = { .subject = "CN=Root", .kind = MINT_CA, .not_after = MINT_NOW + 7 };
+	struct mint_cert *root = mint_certificate(&of_root, NULL);
+	struct verdict verdict;
+
+	assert_int_equal(
+		judge_with(LIST(root), NULL, PURPOSE_CLIENT, LIST(mint_sender(root, "CN=alice")), MINT_NOW, &verdict),
+		REFUSAL_NONE);
+	assert_int_equal(verdict.path_len, 1);
+	assert_int_equal(verdict.path_ends, MINT_NOW + 7);
+}
+
 static void test_access_names_the_rule_or_refuses(void **state)
 {
 	(void)state;
@@ -644,6 +690,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_dates_come_from_the_given_clock, clear),
 		cmocka_unit_test_teardown(test_critical_extension_nobody_knows_does_not_even_parse, clear),
 		cmocka_unit_test_teardown(test_revocation_is_asked_of_every_authority_of_the_path, clear),
+		cmocka_unit_test(test_the_path_is_told_without_what_was_shown_beside_it),
+		cmocka_unit_test(test_the_anchors_end_is_the_paths),
 		cmocka_unit_test(test_access_names_the_rule_or_refuses),
 		cmocka_unit_test(test_names_that_fit_and_names_that_do_not),
 	};
