@@ -32,6 +32,9 @@ const struct mbedtls_asn1_named_data *crl_issuer(const struct crl *crl);
 int64_t crl_this_update(const struct crl *crl);
 int64_t crl_next_update(const struct crl *crl);
 
+/* Of two lists of one issuer: does `a` take the place of `b`? By thisUpdate; of one moment, by the later nextUpdate. */
+bool crl_is_newer(const struct crl *a, const struct crl *b);
+
 /* Did this authority sign it, with a sound hash, and may it (cRLSign where it has a key usage)? The answer about the
  * last key is remembered. */
 bool crl_is_signed_by(struct crl *crl, struct mbedtls_x509_crt *issuer);

@@ -55,7 +55,7 @@ enum crl_state {
 };
 
 /* Was `certificate` revoked by `issuer` (whose signature the CRL must bear), as of `now`? Of several CRLs of one issuer
- * the newest thisUpdate counts. `detail` receives the issuer and the date for the log. */
+ * the newest thisUpdate counts, of several of that moment each for whom it revokes. `detail` receives the issuer and the date for the log. */
 enum crl_state trust_revocation(struct trust *trust, const struct mbedtls_x509_crt *certificate,
                                 struct mbedtls_x509_crt *issuer, int64_t now, struct ps_cause *detail);
 

@@ -292,6 +292,11 @@ int64_t crl_next_update(const struct crl *crl)
 	return crl->next_update;
 }
 
+bool crl_is_newer(const struct crl *a, const struct crl *b)
+{
+	return a->this_update > b->this_update || (a->this_update == b->this_update && a->next_update > b->next_update);
+}
+
 bool crl_is_signed_by(struct crl *crl, mbedtls_x509_crt *issuer)
 {
 	uint8_t key[KEY_ID_LEN];

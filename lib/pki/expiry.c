@@ -27,7 +27,7 @@ static void add_list(struct expiry_list *list, const struct crl *crl)
 	add(list, "crl", crl_issuer(crl), crl_next_update(crl), half < NOTICE ? half : NOTICE);
 }
 
-/* Is there a newer list of the same issuer? Of two of the same moment the first counts. */
+/* Is there a newer list of the same issuer? Of two that are equally new the first counts. */
 static bool is_superseded(const struct trust *trust, size_t index)
 {
 	const struct crl *crl = trust_crl(trust, index);
@@ -37,8 +37,7 @@ static bool is_superseded(const struct trust *trust, size_t index)
 
 		if (i == index || !certificate_same_name(crl_issuer(other), crl_issuer(crl)))
 			continue;
-		if (crl_this_update(other) > crl_this_update(crl) ||
-		    (crl_this_update(other) == crl_this_update(crl) && i < index))
+		if (crl_is_newer(other, crl) || (!crl_is_newer(crl, other) && i < index))
 			return true;
 	}
 	return false;

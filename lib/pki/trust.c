@@ -176,11 +176,26 @@ static struct crl *newest_crl(struct trust *trust, mbedtls_x509_crt *issuer, int
 		} else if (crl_this_update(crl) > now) {
 			certificate_date(crl_this_update(crl), date);
 			(void)ps_cause_set(detail, PS_OK, "the revocation list of %s is from the future: %s", name, date);
-		} else if (newest == NULL || crl_this_update(crl) > crl_this_update(newest)) {
+		} else if (newest == NULL || crl_is_newer(crl, newest)) {
 			newest = crl;
 		}
 	}
 	return newest;
+}
+
+/* By the newest, or by another of the same moment: an authority that revokes two within a second issues two lists of one
+ * thisUpdate, and both may be here. */
+static bool is_listed(struct trust *trust, const mbedtls_x509_crt *certificate, mbedtls_x509_crt *issuer,
+                      const struct crl *newest)
+{
+	for (size_t i = 0; i < trust->n_crls; i++) {
+		struct crl *crl = trust->crls[i];
+
+		if (crl_this_update(crl) == crl_this_update(newest) && crl_is_signed_by(crl, issuer) &&
+		    crl_lists(crl, &certificate->serial))
+			return true;
+	}
+	return false;
 }
 
 enum crl_state trust_revocation(struct trust *trust, const mbedtls_x509_crt *certificate, mbedtls_x509_crt *issuer,
@@ -200,7 +215,7 @@ enum crl_state trust_revocation(struct trust *trust, const mbedtls_x509_crt *cer
 
 	certificate_name(&issuer->subject, name);
 	/* Asked first: what a list revoked stays revoked, even when the list itself is stale. */
-	if (crl_lists(crl, &certificate->serial)) {
+	if (is_listed(trust, certificate, issuer, crl)) {
 		certificate_name(&certificate->subject, subject);
 		certificate_date(crl_this_update(crl), date);
 		(void)ps_cause_set(detail, PS_OK, "%s was revoked by %s, list of %s", subject, name, date);

@@ -234,6 +234,28 @@ static void test_newest_list_counts_in_any_order(void **state)
 	assert_int_equal(state_of(ca, both, mint_sender(ca, "CN=bob"), MINT_NOW), CRL_GOOD);
 }
 
+/* Two revocations within a second, and both lists are here. */
+static void test_of_lists_of_one_moment_each_counts_for_whom_it_revokes(void **state)
+{
+	(void)state;
+	struct mint_cert *ca = mint_ca("CN=CA");
+	struct mint_cert *alice = mint_sender(ca, "CN=alice");
+	struct mint_cert *bob = mint_sender(ca, "CN=bob");
+	struct mint_crl_spec first = { .this_update = MINT_NOW - 1, .next_update = MINT_NOW, .revoked = LIST(bob) };
+	struct mint_crl_spec second = { .this_update = MINT_NOW - 1, .revoked = LIST(alice) };
+	char both[8192];
+
+	for (int i = 0; i < 2; i++) {
+		(void)snprintf(both, sizeof both, "%s%s", mint_crl(i == 0 ? &first : &second, ca),
+		               mint_crl(i == 0 ? &second : &first, ca));
+		assert_int_equal(state_of(ca, both, alice, MINT_NOW), CRL_REVOKED);
+		assert_int_equal(state_of(ca, both, bob, MINT_NOW), CRL_REVOKED);
+		assert_int_equal(state_of(ca, both, mint_sender(ca, "CN=carol"), MINT_NOW), CRL_GOOD);
+		/* The one that is good for longer says how long. */
+		assert_int_equal(state_of(ca, both, mint_sender(ca, "CN=carol"), MINT_NOW + MINT_DAY), CRL_GOOD);
+	}
+}
+
 #define QUESTIONS 2000
 
 /* Of this process, for so many questions to a list with so many entries beside the one that is asked for. */
@@ -393,6 +415,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_list_past_its_next_update_is_expired_but_still_revokes, clear),
 		cmocka_unit_test_teardown(test_list_from_the_future_is_not_there, clear),
 		cmocka_unit_test_teardown(test_newest_list_counts_in_any_order, clear),
+		cmocka_unit_test_teardown(test_of_lists_of_one_moment_each_counts_for_whom_it_revokes, clear),
 		cmocka_unit_test_teardown(test_a_hundred_thousand_entries_cost_about_as_much_as_ten, clear),
 		cmocka_unit_test_teardown(test_lists_of_several_files_all_count, clear),
 		cmocka_unit_test_teardown(test_if_present_asks_only_issuers_that_have_a_list, clear),
