@@ -16,7 +16,7 @@ enum standing_state {
 struct standing {
 	enum standing_state state;
 	uint64_t asked_ms;
-	uint64_t id;
+	uint64_t id;         /* its bucket is in the lowest digit, to be found by */
 	uint32_t generation; /* that judged it last */
 	int64_t not_after;
 	LIST_HEAD(standing_members, standing_member) members;
@@ -104,7 +104,7 @@ static struct standing *add(struct standings *standings, const struct handover *
 
 	if (standing == NULL)
 		return NULL;
-	standing->id = ++standings->next_id;
+	standing->id = ++standings->next_id * BUCKETS + handover->client_pin[0];
 	standing->generation = handover->generation;
 	standing->not_after = handover->not_after;
 	memcpy(standing->service_name, handover->service_name, sizeof(standing->service_name));
@@ -204,8 +204,7 @@ static struct standing *find_id(struct standings *standings, uint64_t id)
 {
 	struct standing *standing;
 
-	for (size_t i = 0; i < BUCKETS; i++)
-		LIST_FOREACH(standing, &standings->buckets[i], bucket)
+	LIST_FOREACH(standing, &standings->buckets[id % BUCKETS], bucket)
 	if (standing->id == id)
 		return standing;
 	return NULL;

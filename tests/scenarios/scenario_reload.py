@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import threading
 import time
 
 from portseal_testing import Load, free_port, main, run, wait_until
@@ -183,6 +184,28 @@ class OutWithinASecond(Reloading):
         others = [streams["bob"], streams["carol"]]
         Load.wait_for_rounds(others, 3)
         self.assertEqual(Load.finish(others), {"done": 2})
+
+    def test_out_of_allow_though_it_does_not_read(self):
+        """No alert can be written to it, for it lets its window fill: it is out all the same."""
+        stuck = threading.Event()
+
+        def pour(connection):
+            connection.settimeout(0.3)
+            try:
+                while True:
+                    connection.sendall(b"x" * 65536)
+            except TimeoutError:
+                stuck.set()
+                connection.settimeout(10)
+                connection.recv(1)
+
+        relay = self.start(self.config('{ cn = "alice"; }, { cn = "bob"; }', target=self.app(pour).target))
+        self.tls(self.port, "alice")
+        self.assertTrue(stuck.wait(20))
+        self.reload(relay, self.config('{ cn = "bob"; }').replace("workers = 2", "workers = 1"))
+        moment = stamp(relay.find("event=reloaded")[-1])
+        line = relay.wait_for("^.*event=closed reason=not-allowed .*").group(0)
+        self.assertLess(stamp(line) - moment, 1.0, line)
 
     def test_its_service_gone(self):
         allow = "{ any = true; }"
