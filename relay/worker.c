@@ -85,6 +85,9 @@ static bool take_one(struct worker *worker)
 		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);
 		carriages_begin(worker->carriages, &message.body.connection, message.fd, has_room(worker));
 		ps_wipe(&message.body.connection.secrets, sizeof(message.body.connection.secrets));
+		/* A gatekeeper that retires may have let in whom the rules in force refuse: asked now, not at the next tick. */
+		if (standings_are_open(worker->standings))
+			standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
 	} else if (message.type == HANDOVER_JUDGED) {
 		standings_answer(worker->standings, &message.body.judged);
 	}

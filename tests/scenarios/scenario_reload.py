@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import threading
 import time
 
@@ -206,6 +207,26 @@ class OutWithinASecond(Reloading):
         moment = stamp(relay.find("event=reloaded")[-1])
         line = relay.wait_for("^.*event=closed reason=not-allowed .*").group(0)
         self.assertLess(stamp(line) - moment, 1.0, line)
+
+    def test_a_handshake_that_spans_the_reload_wins_nothing(self):
+        """The gatekeeper that began it judges by the rules of its generation, the worker asks those in force."""
+        relay = self.start(self.config('{ cn = "alice"; }, { cn = "bob"; }'))
+        wire_in, wire_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        alice = self.tls_context("alice", ["portseal/app"]).wrap_bio(wire_in, wire_out, server_hostname="localhost")
+        plain = self.connect(self.port)
+        while True:
+            try:
+                alice.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(wire_out.read())
+                wire_in.write(plain.recv(65536))
+        last_flight = wire_out.read()
+        self.reload(relay, self.config('{ cn = "bob"; }').replace("workers = 2", "workers = 1"))
+        plain.sendall(last_flight)
+        accepted = relay.wait_for('^.*event=accepted .*client="alice".*').group(0)
+        line = relay.wait_for("^.*event=closed reason=not-allowed .*alert=access_denied.*").group(0)
+        self.assertLess(stamp(line) - stamp(accepted), 1.0, line)
 
     def test_its_service_gone(self):
         allow = "{ any = true; }"
