@@ -3,7 +3,8 @@
  * expiring_clients -- which clients were told about lately, so that a certificate that expires soon is one line a day
  * and not one for each connection.
  *
- * Of fixed size: when many expire at once, the one told longest ago is forgotten, and so told again.
+ * In memory that all processes forked afterwards share, so that gatekeepers tell once between them, those of a later
+ * generation included. Of fixed size: when many expire at once, the one told longest ago is forgotten, and so told again.
  */
 #ifndef PORTSEAL_RELAY_EXPIRING_CLIENTS_H
 #define PORTSEAL_RELAY_EXPIRING_CLIENTS_H

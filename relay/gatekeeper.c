@@ -38,7 +38,6 @@ struct gatekeeper {
 	struct linger_set *linger;
 	struct handoff handoff;
 	struct admissions *admissions;
-	struct expiring_clients *expiring;
 	struct expiry_watch expiry; /* of the first gatekeeper only */
 	struct rejudge *rejudge;
 	uv_poll_t control;
@@ -218,14 +217,12 @@ static enum ps_err open_doors(struct gatekeeper *gatekeeper)
 	};
 	enum ps_err err = linger_new(&gatekeeper->loop, &gatekeeper->linger);
 
-	if (err == PS_OK)
-		err = expiring_clients_new(&gatekeeper->expiring);
 	if (err == PS_OK && gatekeeper->env->index == 0)
 		err = expiry_watch_start(&gatekeeper->expiry, &gatekeeper->loop, gatekeeper->credentials, gatekeeper->trust);
 	if (err != PS_OK)
 		return err;
 	admissions.linger = gatekeeper->linger;
-	admissions.expiring = gatekeeper->expiring;
+	admissions.expiring = gatekeeper->relay->expiring;
 	err = admissions_new(&admissions, &gatekeeper->admissions);
 	if (err != PS_OK)
 		return err;
@@ -264,7 +261,6 @@ static void end(struct gatekeeper *gatekeeper)
 	uv_run(&gatekeeper->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&gatekeeper->loop);
 	expiry_watch_clear(&gatekeeper->expiry);
-	expiring_clients_free(gatekeeper->expiring);
 	rejudge_free(gatekeeper->rejudge);
 	handshake_setup_free(gatekeeper->setup);
 	route_protocols_clear(&gatekeeper->protocols);

@@ -89,6 +89,7 @@ enum ps_err relay_new(const char *config_path, const struct relay *before, struc
 		return err;
 	}
 	fresh->board = before == NULL ? NULL : before->board;
+	fresh->expiring = before == NULL ? NULL : before->expiring;
 	*relay = fresh;
 	return PS_OK;
 }

@@ -18,6 +18,8 @@
 
 #define RELAY_SOCKETS_MAX 64
 
+struct expiring_clients;
+
 struct relay_socket {
 	int fd;
 	struct address listener;        /* as the configuration has it */
@@ -28,7 +30,8 @@ struct relay_socket {
 
 struct relay {
 	struct relay_config *config;
-	struct scoreboard *board; /* borrowed, NULL until it is set */
+	struct scoreboard *board;          /* borrowed, NULL until it is set */
+	struct expiring_clients *expiring; /* the same */
 	struct relay_socket sockets[RELAY_SOCKETS_MAX];
 	size_t n_sockets;
 };

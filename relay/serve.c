@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "expiring_clients.h"
 #include "gatekeeper.h"
 #include "portseal/aead.h"
 #include "portseal/file.h"
@@ -182,6 +183,7 @@ int serve_main(const char *config_path, const char *aead)
 {
 	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
+	struct expiring_clients *expiring = NULL;
 	struct scoreboard_config limits;
 	struct ps_cause cause;
 	int status_fd = 0;
@@ -197,12 +199,13 @@ int serve_main(const char *config_path, const char *aead)
 	warn(relay->config);
 	limits.connections = relay->config->limits.connections;
 	limits.connections_per_client = relay->config->limits.connections_per_client;
-	if (scoreboard_new(&limits, &board) != PS_OK) {
+	if (scoreboard_new(&limits, &board) != PS_OK || expiring_clients_new(&expiring) != PS_OK) {
 		ps_cause_set(&cause, PS_E_NOMEM, "out of memory");
 		exit_code = EXIT_UNFORESEEN;
 		goto failed;
 	}
 	relay->board = board;
+	relay->expiring = expiring;
 	exit_code = run(relay, status_fd);
 	relay = serving;
 	goto done;
@@ -213,5 +216,6 @@ done:
 		close(status_fd);
 	relay_free(relay);
 	scoreboard_free(board);
+	expiring_clients_free(expiring);
 	return exit_code;
 }
