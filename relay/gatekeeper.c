@@ -17,6 +17,7 @@
 #include "portseal/linger.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
+#include "portseal/rest.h"
 #include "portseal/trust.h"
 #include "rejudge.h"
 #include "relay.h"
@@ -43,6 +44,7 @@ struct gatekeeper {
 	uv_poll_t control;
 	uv_poll_t listeners[RELAY_SOCKETS_MAX];
 	uv_timer_t accept_pause;
+	struct rest rest;
 	uv_timer_t farewell; /* while draining: looks whether everything has ended */
 	bool accept_paused;
 	bool serving; /* its generation is in force */
@@ -97,6 +99,7 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 		if (gatekeeper->accept_paused)
 			log_event(LOG_INFO, "accept-resumed", "descriptors and memory are there again");
 		gatekeeper->accept_paused = false;
+		rest_stir(&gatekeeper->rest);
 		admissions_begin(gatekeeper->admissions, fd, (struct sockaddr *)&peer, peer_len, socket->service);
 	}
 }
@@ -301,6 +304,7 @@ int gatekeeper_run(const struct role_env *env)
 	handoff_init(&gatekeeper->handoff, env);
 	uv_timer_init(&gatekeeper->loop, &gatekeeper->accept_pause);
 	uv_timer_init(&gatekeeper->loop, &gatekeeper->farewell);
+	rest_init(&gatekeeper->rest, &gatekeeper->loop);
 	gatekeeper->accept_pause.data = gatekeeper;
 	gatekeeper->farewell.data = gatekeeper;
 	if (load(gatekeeper, &cause) != PS_OK || open_doors(gatekeeper) != PS_OK || watch(gatekeeper) != PS_OK)

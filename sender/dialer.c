@@ -14,6 +14,7 @@
 #include "portseal/buf.h"
 #include "portseal/handover.h"
 #include "portseal/log.h"
+#include "portseal/rest.h"
 #include "role.h"
 
 struct dialer;
@@ -42,6 +43,7 @@ struct dialer {
 	uv_loop_t loop;
 	struct role_control control;
 	uv_timer_t deadline; /* while draining */
+	struct rest rest;
 	struct slot *slots;
 	unsigned n_slots; /* whose poll handle lives */
 	struct request *requests;
@@ -73,6 +75,7 @@ static void close_handles(struct dialer *dialer)
 		uv_close((uv_handle_t *)&dialer->slots[i].poll, NULL);
 	dialer->n_slots = 0;
 	uv_close((uv_handle_t *)&dialer->deadline, NULL);
+	rest_end(&dialer->rest);
 }
 
 /* Frees the request; the dialer may take another one, or end. */
@@ -86,6 +89,7 @@ static void drop_request(struct request *request)
 	*at = request->next;
 	free(request);
 	dialer->n_requests--;
+	rest_stir(&dialer->rest);
 	if (!dialer->ending)
 		listen_to_slots(dialer, true);
 	else if (dialer->n_requests == 0)
@@ -322,6 +326,7 @@ static int serve(struct dialer *dialer)
 		return role_fatal(dialer->env, "cannot start: no event loop");
 	(void)uv_timer_init(&dialer->loop, &dialer->deadline);
 	dialer->deadline.data = dialer;
+	rest_init(&dialer->rest, &dialer->loop);
 	enum ps_err err = open_slots(dialer);
 	if (err == PS_OK)
 		err = role_begin(&dialer->control, &dialer->loop);

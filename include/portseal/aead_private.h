@@ -17,7 +17,7 @@ extern const struct aead_provider aead_ipsec;
 enum ps_err aead_ipsec_start(uint64_t hidden, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* Expanded keys are kept for this many keys of a process; the others are expanded again when they are used. */
-#define AEAD_IPSEC_SCHEDULES 256
+#define AEAD_IPSEC_SCHEDULES 128
 #endif
 
 /* As aead_select("auto"), among these, the fastest first. */
