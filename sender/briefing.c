@@ -33,9 +33,17 @@ void briefing_of(const struct generation *generation, uint32_t number, struct br
 		.n_doors = (uint32_t)generation->n_sockets,
 		.idle_ms = config->timeouts.idle_ms,
 		.patience_ms = dial_patience_ms(config),
+		.protocol = config->protocol,
+		.balance = config->balance,
+		.n_relays = (uint32_t)config->relays_list.n,
+		.pool_min = config->pool.min,
+		.pool_max = config->pool.max,
+		.pool_idle_ms = config->pool.idle_ms,
 		.log_level = config->log.level,
 		.log_format = config->log.format,
 	};
+	for (size_t i = 0; i < config->relays_list.n; i++)
+		address_print(&config_relays(config)[i].address, out->relays[i]);
 	for (size_t i = 0; i < generation->n_sockets; i++) {
 		const char *service = config_tunnels(config)[generation->sockets[i].tunnel].service;
 
@@ -74,7 +82,7 @@ static bool begin(struct briefing *briefing, const uint8_t *body, size_t body_le
 	if (body_len != TRAVELS)
 		return false;
 	memcpy(&fresh, body, TRAVELS);
-	if (fresh.n_doors > GENERATION_SOCKETS_MAX)
+	if (fresh.n_doors > GENERATION_SOCKETS_MAX || fresh.n_relays > RELAYS_MAX)
 		return false;
 	for (uint32_t i = 0; i < fresh.n_doors; i++)
 		fresh.doors[i].fd = -1;

@@ -27,8 +27,14 @@ struct briefing {
 	uint32_t n_doors;
 	uint64_t idle_ms;
 	uint64_t patience_ms; /* how long a gatekeeper's dial lasts at most */
+	enum sender_protocol protocol;
+	enum relays_balance balance;
+	uint32_t n_relays;
+	uint64_t pool_min, pool_max; /* links to one relay */
+	uint64_t pool_idle_ms;
 	enum log_level log_level;
 	enum log_format log_format;
+	char relays[RELAYS_MAX][ADDRESS_TEXT_MAX];
 	struct briefing_door doors[GENERATION_SOCKETS_MAX]; /* last: travels in messages of its own */
 };
 

@@ -14,6 +14,7 @@
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
+#define POOL_MAX 64
 
 /* Fills a whole struct sender_relay: one place to dial, and the name its certificate must show. */
 static enum ps_err parse_relay(const char *text, void *field, struct ps_cause *cause)
@@ -33,16 +34,26 @@ static enum ps_err parse_relay(const char *text, void *field, struct ps_cause *c
 
 static enum ps_err parse_protocol(const char *text, void *field, struct ps_cause *cause)
 {
-	enum sender_protocol *protocol = field;
+	static const char *const words[] = {
+		[SENDER_PROTOCOL_AUTO] = "auto",
+		[SENDER_PROTOCOL_H2] = "h2",
+		[SENDER_PROTOCOL_TLS] = "tls",
+	};
 	char quoted[TEXT_QUOTED_MAX];
-	if (strcmp(text, "auto") == 0)
-		*protocol = SENDER_PROTOCOL_AUTO;
-	else if (strcmp(text, "tls") == 0)
-		*protocol = SENDER_PROTOCOL_TLS;
-	else if (strcmp(text, "h2") == 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "\"h2\" is not in this version: expected \"auto\" or \"tls\"");
-	else
-		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"auto\" or \"tls\"", text_quoted(quoted, text));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(text, words[i]) == 0) {
+			*(enum sender_protocol *)field = (enum sender_protocol)i;
+			return PS_OK;
+		}
+	return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"auto\", \"h2\" or \"tls\"", text_quoted(quoted, text));
+}
+
+static enum ps_err parse_balance(const char *text, void *field, struct ps_cause *cause)
+{
+	char quoted[TEXT_QUOTED_MAX];
+	if (strcmp(text, "order") != 0 && strcmp(text, "least") != 0)
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"order\" or \"least\"", text_quoted(quoted, text));
+	*(enum relays_balance *)field = strcmp(text, "least") == 0 ? RELAYS_LEAST : RELAYS_ORDER;
 	return PS_OK;
 }
 
@@ -96,6 +107,15 @@ static const struct conf_key timeout_keys[] = {
 static const struct conf_key timeout_option = TIMEOUT_MESSAGE;
 #undef IN
 
+#define IN(field) offsetof(struct sender_config, pool.field) - offsetof(struct sender_config, pool)
+static const struct conf_key pool_keys[] = {
+	{ .name = "min", .type = CONF_COUNT, .offset = IN(min), .min = 0, .max = POOL_MAX, .default_text = "1" },
+	{ .name = "max", .type = CONF_COUNT, .offset = IN(max), .min = 1, .max = POOL_MAX, .default_text = "8" },
+	{ .name = "idle", .type = CONF_DURATION, .offset = IN(idle_ms), .min = SECOND, .max = DAY, .default_text = "1m" },
+	END,
+};
+#undef IN
+
 #define IN(field) offsetof(struct sender_config, log.field) - offsetof(struct sender_config, log)
 static const struct conf_key log_keys[] = {
 	{ .name = "level",
@@ -140,6 +160,8 @@ static const struct conf_key sender_keys[] = {
 	  .offset = IN(protocol),
 	  .parse = parse_protocol,
 	  .default_text = "auto" },
+	{ .name = "balance", .type = CONF_CUSTOM, .offset = IN(balance), .parse = parse_balance, .default_text = "order" },
+	{ .name = "pool", .type = CONF_GROUP, .offset = IN(pool), .keys = pool_keys },
 	{ .name = "service", .type = CONF_CUSTOM, .offset = IN(service), .parse = conf_field_service },
 	{ .name = "reload",
 	  .type = CONF_CUSTOM,
@@ -154,11 +176,16 @@ static const struct conf_key sender_keys[] = {
 };
 #undef IN
 
+/* A relay's socket is relative to the file, as every path in it. */
 static enum ps_err check_file_relays(const struct sender_config *config, struct ps_cause *cause)
 {
-	const struct sender_relay *relays = config->relays_list.at;
-	if (config->relays_list.n > 1)
-		return conf_fail(config->conf, relays[1].line, cause, "relays: one relay only in this version");
+	struct sender_relay *relays = config_relays(config);
+	struct ps_cause why;
+	for (size_t i = 0; i < config->relays_list.n; i++)
+		if (i == RELAYS_MAX)
+			return conf_fail(config->conf, relays[i].line, cause, "relays: more than %d of them", RELAYS_MAX);
+		else if (conf_field_place(config->conf, &relays[i].address, &why) != PS_OK)
+			return conf_fail(config->conf, relays[i].line, cause, "relays.address: %s", why.text);
 	return PS_OK;
 }
 
@@ -187,15 +214,9 @@ static enum ps_err check_file(const struct sender_config *config, struct ps_caus
 	enum ps_err err = check_file_relays(config, cause);
 	for (size_t i = 0; i < config->tunnels_list.n && err == PS_OK; i++)
 		err = check_file_tunnel(config, &config_tunnels(config)[i], cause);
-	if (err != PS_OK || config->relays_list.n == 0)
-		return err;
-
-	/* A relay's socket is relative to the file, as every path in it. */
-	struct sender_relay *relay = config_relay(config);
-	struct ps_cause why;
-	if (conf_field_place(config->conf, &relay->address, &why) != PS_OK)
-		return conf_fail(config->conf, relay->line, cause, "relays.address: %s", why.text);
-	return PS_OK;
+	if (err == PS_OK && config->pool.min > config->pool.max)
+		err = ps_cause_set(cause, PS_E_CONFIG, "%s: pool.min is more than pool.max", config->path);
+	return err;
 }
 
 static enum ps_err take_relay(struct sender_config *config, const char *text, struct ps_cause *cause)
@@ -278,12 +299,15 @@ static enum ps_err check_complete(const struct sender_config *config, bool needs
 			return ps_cause_set(cause, PS_E_CONFIG, "no %s given: use %s or \"%s\" in the configuration file",
 			                    needed[i].what, needed[i].option, needed[i].key);
 
-	struct sender_relay *relay = config_relay(config);
-	if (relay->server_name == NULL && relay->address.kind == ADDRESS_TCP)
-		relay->server_name = relay->address.host;
-	if (relay->server_name == NULL)
-		return ps_cause_set(cause, PS_E_CONFIG,
-		                    "no server name given: a relay at unix:PATH needs --server-name NAME or \"server_name\"");
+	for (size_t i = 0; i < config->relays_list.n; i++) {
+		struct sender_relay *relay = &config_relays(config)[i];
+		if (relay->server_name == NULL && relay->address.kind == ADDRESS_TCP)
+			relay->server_name = relay->address.host;
+		if (relay->server_name == NULL)
+			return ps_cause_set(
+				cause, PS_E_CONFIG,
+				"no server name given: a relay at unix:PATH needs --server-name NAME or \"server_name\"");
+	}
 	return PS_OK;
 }
 

@@ -16,6 +16,7 @@
 #include "portseal/conf_field.h"
 #include "portseal/err.h"
 #include "portseal/log.h"
+#include "relays.h"
 
 struct sender_relay {
 	const char *address_text;
@@ -31,12 +32,16 @@ struct sender_tunnel {
 	unsigned line;       /* 0: from the options */
 };
 
-enum sender_protocol { SENDER_PROTOCOL_AUTO, SENDER_PROTOCOL_TLS };
+enum sender_protocol {
+	SENDER_PROTOCOL_AUTO, /* HTTP/2 where the relay speaks it */
+	SENDER_PROTOCOL_H2,
+	SENDER_PROTOCOL_TLS, /* one TLS connection each */
+};
 
 struct sender_config {
 	const char *path; /* of the file, as it was given; NULL: there is none */
 	struct conf *conf;
-	struct conf_list relays_list;  /* of struct sender_relay; exactly one */
+	struct conf_list relays_list;  /* of struct sender_relay; 1 to RELAYS_MAX */
 	struct conf_list tunnels_list; /* of struct sender_tunnel */
 	struct {
 		const char *certificate;
@@ -44,6 +49,11 @@ struct sender_config {
 		const char *relay_ca;
 	} tls;
 	enum sender_protocol protocol;
+	enum relays_balance balance;
+	struct {
+		uint64_t min, max; /* connections of one worker to one relay */
+		uint64_t idle_ms;
+	} pool;
 	const char *service; /* of send: --service or the file's `service` */
 	enum reload_on reload;
 	const char *status; /* path of the daemon's status socket; NULL: none */

@@ -44,7 +44,7 @@ static enum ps_err listen_at(struct generation *generation, uint32_t tunnel, str
 
 	for (size_t i = 0; err == PS_OK && i < n_fds; i++)
 		add_socket(generation, fds[i], tunnel, false);
-	return err;
+	return err == PS_E_CONFIG ? PS_E_IO : err; /* whatever was said of it, it was well said */
 }
 
 static enum ps_err open_sockets(struct generation *generation, const struct generation *before, struct ps_cause *cause)

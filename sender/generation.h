@@ -30,7 +30,8 @@ struct generation {
 	size_t n_sockets;
 };
 
-/* Loads the configuration and opens every listening socket that `before` (NULL at the start) does not have. */
+/* Loads the configuration and opens every listening socket that `before` (NULL at the start) does not have. PS_E_CONFIG: it
+ * is the configuration that is wrong, not the state of the system. */
 enum ps_err generation_new(const struct config_options *options, const struct generation *before,
                            struct generation **generation, struct ps_cause *cause) PS_MUST_CHECK;
 

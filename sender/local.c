@@ -2,22 +2,21 @@
 #include "local.h"
 
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "local_log.h"
-#include "portseal/log.h"
+#include "portseal/h2_pipe.h"
 #include "portseal/net.h"
 
-#define ANSWER_GRACE_MS 2000 /* for the queue, on top of what a dial may last */
+#define PATIENCE_MS 30000 /* for the relay's answer, on top of what dialling every relay may last */
 
 enum local_state {
-	LOCAL_WAITING, /* for a gatekeeper's answer */
+	LOCAL_WAITING, /* for its passage */
 	LOCAL_BRIDGED, /* a bridge owns both sockets */
+	LOCAL_PIPED,   /* a pipe owns its socket, and a stream of the pool */
 	LOCAL_OVER,    /* logged; the handles are closing */
 };
 
@@ -25,20 +24,23 @@ struct local {
 	struct locals *locals;
 	struct local *next, *prev;
 	enum local_state state;
-	bool asked; /* the request is in the queue */
 	struct local_facts facts;
-	int fd;          /* -1 once the bridge has it */
+	struct passage *passage;
+	int fd;          /* -1 once the bridge or the pipe has it */
 	uv_poll_t watch; /* while waiting: has the client gone away? */
 	uv_timer_t deadline;
 	int open_handles;
-	struct bridge *bridge;
+	union {
+		struct bridge *bridge;
+		struct h2_pipe *pipe;
+	} carrier;
 };
 
 struct locals {
 	struct locals_config config;
+	struct passages *passages;
 	struct local *first, *last; /* in the order of their beginning */
 	size_t n;
-	size_t n_unasked;
 };
 
 static void free_when_over(struct local *local)
@@ -59,9 +61,6 @@ static void stop_waiting(struct local *local)
 {
 	uv_close((uv_handle_t *)&local->watch, on_closed);
 	uv_close((uv_handle_t *)&local->deadline, on_closed);
-	if (!local->asked)
-		local->locals->n_unasked--;
-	local->asked = true;
 }
 
 static void end(struct local *local)
@@ -80,9 +79,18 @@ static void end(struct local *local)
 	else
 		locals->last = local->prev;
 	locals->n--;
+	passage_end(local->passage);
 	if (local->fd >= 0)
 		close(local->fd);
 	free_when_over(local);
+}
+
+static void on_pipe_end(void *owner, const struct h2_pipe_report *report)
+{
+	struct local *local = owner;
+
+	local_log_pipe_closed(&local->facts, report);
+	end(local);
 }
 
 static void on_bridge_end(void *owner, const struct bridge_report *report)
@@ -106,7 +114,7 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct local *local = timer->data;
 
-	local_log_refused(&local->facts, "no-answer", "no gatekeeper answered in time");
+	local_log_refused(&local->facts, "no-answer", "no relay took it in time");
 	end(local);
 }
 
@@ -124,20 +132,6 @@ static void on_watch(uv_poll_t *watch, int status, int events)
 		uv_poll_stop(watch);
 }
 
-static enum ps_err ask(struct local *local)
-{
-	struct handover_dial dial = { .conn = local->facts.conn, .generation = local->locals->config.briefing->generation };
-	memcpy(dial.service, local->facts.service, sizeof(dial.service));
-	const enum ps_err err = handover_send_dial(local->locals->config.slot, &dial);
-
-	if (err == PS_OK) {
-		local->asked = true;
-		local->locals->n_unasked--;
-	}
-	return err;
-}
-
-/* Random, as answers to a worker that died come to its replacement. */
 static uint64_t fresh_conn(void)
 {
 	uint64_t conn = 0;
@@ -179,52 +173,55 @@ static struct local *add(struct locals *locals, const char *service, int fd, con
 		locals->first = local;
 	locals->last = local;
 	locals->n++;
-	locals->n_unasked++;
 	return local;
+}
+
+/* A descriptor that was not accepted is closed, which is a reset. */
+static void forget(struct local *local)
+{
+	local->locals->last = local->prev;
+	if (local->prev != NULL)
+		local->prev->next = NULL;
+	else
+		local->locals->first = NULL;
+	local->locals->n--;
+	stop_waiting(local);
+	local->state = LOCAL_OVER;
+	close(local->fd);
 }
 
 enum ps_err locals_begin(struct locals *locals, const char *service, int fd, const char *peer)
 {
+	const struct briefing *briefing = locals->config.briefing;
 	struct local *local;
 
-	net_arm_reset(fd); /* until the bridge closes it cleanly; holds if this process dies, too */
+	net_arm_reset(fd); /* until it is closed cleanly; holds if this process dies, too */
 	local = add(locals, service, fd, peer);
 	if (local == NULL) {
 		close(fd);
 		return PS_E_NOMEM;
 	}
+	if (passage_begin(locals->passages, service, local, &local->passage) != PS_OK) {
+		forget(local);
+		return PS_E_NOMEM;
+	}
 	uv_poll_start(&local->watch, UV_DISCONNECT, on_watch);
-	uv_timer_start(&local->deadline, on_deadline, locals->config.briefing->patience_ms + ANSWER_GRACE_MS, 0);
-	return ask(local);
+	uv_timer_start(&local->deadline, on_deadline, briefing->n_relays * briefing->patience_ms + PATIENCE_MS, 0);
+	return passages_unsent(locals->passages) > 0 ? PS_E_AGAIN : PS_OK;
 }
 
 enum ps_err locals_ask_again(struct locals *locals)
 {
-	enum ps_err err = PS_OK;
-
-	for (struct local *local = locals->first; local != NULL && err == PS_OK && locals->n_unasked > 0;
-	     local = local->next)
-		if (local->state == LOCAL_WAITING && !local->asked)
-			err = ask(local);
-	return err;
-}
-
-static struct local *find_waiting(const struct locals *locals, uint64_t conn)
-{
-	for (struct local *local = locals->first; local != NULL; local = local->next)
-		if (local->state == LOCAL_WAITING && local->facts.conn == conn)
-			return local;
-	return NULL;
+	return passages_send(locals->passages);
 }
 
 /* A worker that dies leaves the socket to the kernel, which tells the relay of it by an end without close_notify. */
-static void start_bridge(struct local *local, const struct handover *handover, int relay_fd)
+static void on_raw(void *owner, const struct handover *handover, int relay_fd)
 {
+	struct local *local = owner;
 	struct locals *locals = local->locals;
 	struct tls_stream *stream = NULL;
 
-	stop_waiting(local);
-	local->state = LOCAL_BRIDGED;
 	if (tls_stream_new(TLS_CLIENT, &handover->secrets, &stream) != PS_OK) {
 		close(relay_fd);
 		close_early(local, BRIDGE_NO_MEMORY);
@@ -241,46 +238,64 @@ static void start_bridge(struct local *local, const struct handover *handover, i
 		.on_end = on_bridge_end,
 		.owner = local,
 	};
+	const struct local_relay relay = { .name = handover->client,
+		                               .address = handover->peer,
+		                               .suite = handover->secrets.suite };
+	stop_waiting(local);
+	local->state = LOCAL_BRIDGED;
 	local->fd = -1;
-	local_log_accepted(&local->facts, handover);
-	if (bridge_new(&config, &local->bridge) != PS_OK)
+	local_log_accepted(&local->facts, &relay);
+	if (bridge_new(&config, &local->carrier.bridge) != PS_OK)
 		close_early(local, BRIDGE_NO_MEMORY);
 }
 
-static void take_failure(struct local *local, const struct handover_dial_failed *failed)
+static void on_stream(void *owner, struct h2_stream *stream, const struct pool_facts *facts)
 {
-	if (failed->again == 0) {
-		local_log_dial_failed(&local->facts, failed);
-		end(local);
-	} else if (local->asked) {
-		local->asked = false;
-		local->locals->n_unasked++;
-	}
+	struct local *local = owner;
+	const struct h2_pipe_config config = {
+		.loop = local->locals->config.loop,
+		.stream = stream,
+		.plain_fd = local->fd,
+		.idle_ms = local->locals->config.briefing->idle_ms,
+		.on_end = on_pipe_end,
+		.owner = local,
+	};
+	const struct local_relay relay = { .name = facts->name,
+		                               .address = facts->address,
+		                               .suite = facts->suite,
+		                               .pool = facts->conn,
+		                               .stream = h2_stream_id(stream) };
+
+	stop_waiting(local);
+	local->state = LOCAL_PIPED;
+	local->fd = -1;
+	local_log_accepted(&local->facts, &relay);
+	if (h2_pipe_new(&config, &local->carrier.pipe) != PS_OK)
+		close_early(local, BRIDGE_NO_MEMORY);
 }
+
+static void on_refused(void *owner, const char *reason, const char *detail)
+{
+	struct local *local = owner;
+
+	local_log_refused(&local->facts, reason, detail);
+	end(local);
+}
+
+static const struct passage_events passage_events = {
+	.on_raw = on_raw,
+	.on_stream = on_stream,
+	.on_refused = on_refused,
+};
 
 void locals_take(struct locals *locals, struct handover_message *message)
 {
-	struct local *local;
+	passages_take(locals->passages, message);
+}
 
-	switch (message->type) {
-	case HANDOVER_CONNECTION:
-		local = find_waiting(locals, message->body.connection.conn);
-		if (local != NULL)
-			start_bridge(local, &message->body.connection, message->fd);
-		else
-			close(message->fd);
-		break;
-	case HANDOVER_DIAL_FAILED:
-		local = find_waiting(locals, message->body.failed.conn);
-		if (local != NULL)
-			take_failure(local, &message->body.failed);
-		break;
-	case HANDOVER_DIAL: /* ours to send */
-	case HANDOVER_REJUDGE:
-	case HANDOVER_JUDGED: /* a relay's */
-		log_event(LOG_ERROR, "answer-malformed", "a gatekeeper sent what is no answer to a dial; it was dropped");
-		break;
-	}
+void locals_renew(struct locals *locals)
+{
+	passages_renew(locals->passages);
 }
 
 void locals_abort(struct locals *locals)
@@ -288,7 +303,9 @@ void locals_abort(struct locals *locals)
 	for (struct local *local = locals->first, *next; local != NULL; local = next) {
 		next = local->next;
 		if (local->state == LOCAL_BRIDGED)
-			bridge_abort(local->bridge, ALERT_INTERNAL_ERROR);
+			bridge_abort(local->carrier.bridge, ALERT_INTERNAL_ERROR);
+		else if (local->state == LOCAL_PIPED)
+			h2_pipe_abort(local->carrier.pipe, H2_CANCEL);
 		else
 			close_early(local, BRIDGE_ABORTED);
 	}
@@ -301,7 +318,22 @@ size_t locals_count(const struct locals *locals)
 
 size_t locals_unasked(const struct locals *locals)
 {
-	return locals->n_unasked;
+	return passages_unsent(locals->passages);
+}
+
+bool locals_end_pool(struct locals *locals, bool at_once)
+{
+	if (at_once)
+		passages_abort(locals->passages);
+	else
+		passages_shut(locals->passages);
+	return passages_is_over(locals->passages);
+}
+
+void locals_stop(struct locals *locals)
+{
+	if (locals != NULL)
+		passages_stop(locals->passages);
 }
 
 enum ps_err locals_new(const struct locals_config *config, struct locals **locals)
@@ -311,11 +343,26 @@ enum ps_err locals_new(const struct locals_config *config, struct locals **local
 	if (fresh == NULL)
 		return PS_E_NOMEM;
 	fresh->config = *config;
+	const struct passages_config passages = {
+		.loop = config->loop,
+		.linger = config->linger,
+		.slot = config->slot,
+		.briefing = config->briefing,
+		.events = &passage_events,
+	};
+	const enum ps_err err = passages_new(&passages, &fresh->passages);
+	if (err != PS_OK) {
+		free(fresh);
+		return err;
+	}
 	*locals = fresh;
 	return PS_OK;
 }
 
 void locals_free(struct locals *locals)
 {
+	if (locals == NULL)
+		return;
+	passages_free(locals->passages);
 	free(locals);
 }

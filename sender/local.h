@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * local -- the local connections of one worker, each from its accept to its end: a gatekeeper is asked to dial, the local
- * client's bytes stay unread meanwhile, and a bridge joins both ends.
+ * local -- the local connections of one worker, each from its accept to its end: the client's bytes stay unread until there
+ * is a passage to its service, then a bridge joins it with a connection of its own, or a pipe with a stream.
  *
- * Owns:   the accepted sockets and what the gatekeepers answer, until a bridge has them.
+ * Owns:   the accepted sockets, until a bridge or a pipe has them; the passages.
  * Never:  dials, or sees a certificate's key. Logs exactly one end of each connection: closed or refused.
  */
 #ifndef PORTSEAL_SENDER_LOCAL_H
 #define PORTSEAL_SENDER_LOCAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
 #include "briefing.h"
+#include "passage.h"
 #include "portseal/bridge.h"
 #include "portseal/handover.h"
 #include "portseal/linger.h"
@@ -29,7 +31,8 @@ struct locals_config {
 
 enum ps_err locals_new(const struct locals_config *config, struct locals **locals) PS_MUST_CHECK;
 
-/* None is left: locals_count is 0. */
+/* Lets go of the loop; to be freed when it has run out. None is left: locals_count is 0. */
+void locals_stop(struct locals *locals);
 void locals_free(struct locals *locals);
 
 /* Takes an accepted socket; no service is "". PS_E_AGAIN: the gatekeepers' queue is full: accept no more until locals_ask_again is PS_OK. */
@@ -42,10 +45,16 @@ enum ps_err locals_ask_again(struct locals *locals) PS_MUST_CHECK;
 /* A gatekeeper's answer; takes its descriptor. One that nobody waits for any more is closed. */
 void locals_take(struct locals *locals, struct handover_message *message);
 
+/* The briefing tells of another generation. */
+void locals_renew(struct locals *locals);
+
 /* Cuts all; each ends with the next turns of the loop. */
 void locals_abort(struct locals *locals);
 
 size_t locals_count(const struct locals *locals);
 size_t locals_unasked(const struct locals *locals);
+
+/* None is left and none will come: shuts the pool, or ends it at once. True when it is gone; call it until then. */
+bool locals_end_pool(struct locals *locals, bool at_once);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "portseal/address.h"
 #include "portseal/bridge.h"
+#include "portseal/h2_pipe.h"
 #include "portseal/handover.h"
 
 /* What the lines say of a connection. */
@@ -21,11 +22,19 @@ struct local_facts {
 	char peer[ADDRESS_TEXT_MAX];
 };
 
-/* The relay is connected and judged. */
-void local_log_accepted(const struct local_facts *facts, const struct handover *handover);
+/* Where it leads. */
+struct local_relay {
+	const char *name;
+	const char *address;
+	uint16_t suite;
+	uint64_t pool; /* conn of the pool's connection; 0: it has one of its own */
+	uint32_t stream;
+};
+
+void local_log_accepted(const struct local_facts *facts, const struct local_relay *relay);
 
 void local_log_closed(const struct local_facts *facts, const struct bridge_report *report);
+void local_log_pipe_closed(const struct local_facts *facts, const struct h2_pipe_report *report);
 void local_log_refused(const struct local_facts *facts, const char *reason, const char *detail);
-void local_log_dial_failed(const struct local_facts *facts, const struct handover_dial_failed *failed);
 
 #endif

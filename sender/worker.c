@@ -196,6 +196,7 @@ static void close_handles(struct worker *worker)
 	uv_close((uv_handle_t *)&worker->pause, NULL);
 	uv_close((uv_handle_t *)&worker->deadline, NULL);
 	uv_close((uv_handle_t *)&worker->look, NULL);
+	locals_stop(worker->locals);
 	linger_free(worker->linger);
 	worker->linger = NULL;
 }
@@ -205,7 +206,8 @@ static void on_look(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 
 	(void)!locals_ask_again(worker->locals);
-	if (locals_count(worker->locals) == 0 && (worker->deadline_over || linger_count(worker->linger) == 0))
+	if (locals_count(worker->locals) == 0 && locals_end_pool(worker->locals, worker->deadline_over) &&
+	    (worker->deadline_over || linger_count(worker->linger) == 0))
 		close_handles(worker);
 }
 
@@ -298,6 +300,7 @@ static void on_word(void *owner, uint32_t type, const uint8_t *body, size_t body
 	if (put_in_force(worker, &worker->coming) != PS_OK)
 		log_event(LOG_ERROR, "door-lost", "no descriptor or memory for a listening socket: other workers serve it");
 	worker->coming.n_doors = 0; /* the doors are ours now */
+	locals_renew(worker->locals);
 	if (!uv_is_active((uv_handle_t *)&worker->pause))
 		on_pause_over(&worker->pause);
 }
@@ -331,6 +334,8 @@ static enum ps_err make_parts(struct worker *worker)
 	if (err == PS_OK)
 		err = put_in_force(worker, &worker->coming);
 	worker->coming.n_doors = 0;
+	if (err == PS_OK)
+		locals_renew(worker->locals);
 	if (err == PS_OK)
 		err = listen_to_slot(worker);
 	return err;

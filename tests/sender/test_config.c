@@ -103,8 +103,31 @@ static void test_the_example_that_is_shipped_is_understood(void **state)
 	config_free(config);
 }
 
+static void test_several_relays_are_taken_in_their_order(void **state)
+{
+	(void)state;
+	struct sender_config *config =
+		must_load("relays = ( { address = \"a:1\"; }, { address = \"b:2\"; server_name = \"n\"; } );\n" TLS
+	              "protocol = \"h2\"; balance = \"least\"; pool = { min = 2; max = 3; idle = \"5s\"; };",
+	              (struct config_options){ 0 }, false);
+	assert_int_equal(config->relays_list.n, 2);
+	assert_string_equal(config_relays(config)[0].server_name, "a");
+	assert_string_equal(config_relays(config)[1].address.host, "b");
+	assert_string_equal(config_relays(config)[1].server_name, "n");
+	assert_int_equal(config->protocol, SENDER_PROTOCOL_H2);
+	assert_int_equal(config->balance, RELAYS_LEAST);
+	assert_int_equal(config->pool.min, 2);
+	assert_int_equal(config->pool.max, 3);
+	assert_int_equal(config->pool.idle_ms, 5000);
+	config_free(config);
+}
+
 static void assert_defaults(const struct sender_config *config)
 {
+	assert_int_equal(config->balance, RELAYS_ORDER);
+	assert_int_equal(config->pool.min, 1);
+	assert_int_equal(config->pool.max, 8);
+	assert_int_equal(config->pool.idle_ms, 60000);
 	assert_int_equal(config->protocol, SENDER_PROTOCOL_AUTO);
 	assert_null(config->service);
 	assert_int_equal(config->timeouts.connect_ms, 10000);
@@ -279,13 +302,14 @@ static void test_errors_of_the_file_name_their_line(void **state)
 {
 	(void)state;
 	static const struct wrong rows[] = {
-		{ .text = "relays = ( { address = \"a:1\"; },\n { address = \"b:1\"; } );\n" TLS,
-		  .cause = "sender.conf:2: relays: one relay only in this version" },
 		{ .text = "relays = ( { address = \":1\"; } );",
 		  .cause = "sender.conf:1: relays.address: \":1\" names no host: expected HOST:PORT" },
-		{ .text = "\nprotocol = \"h2\";",
-		  .cause = "sender.conf:2: protocol: \"h2\" is not in this version: expected \"auto\" or \"tls\"" },
-		{ .text = "protocol = \"quic\";", .cause = "sender.conf:1: protocol: \"quic\" is not \"auto\" or \"tls\"" },
+		{ .text = "\nprotocol = \"quic\";",
+		  .cause = "sender.conf:2: protocol: \"quic\" is not \"auto\", \"h2\" or \"tls\"" },
+		{ .text = "balance = \"random\";",
+		  .cause = "sender.conf:1: balance: \"random\" is not \"order\" or \"least\"" },
+		{ .text = "reload = \"never\";", .cause = "sender.conf:1: reload: \"never\" is not \"signal\" or \"auto\"" },
+		{ .text = "pool = { max = 0; };", .cause = "sender.conf:1: pool.max: 0 is not between 1 and 64" },
 		{ .text = "service = \"a b\";",
 		  .cause =
 		      "sender.conf:1: service: \"a b\" is not a service name: letters, digits, \"-\", \"_\" and \".\", at most 63 of them" },
@@ -351,6 +375,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_sample_of_the_manual_is_understood),
 		cmocka_unit_test(test_the_example_that_is_shipped_is_understood),
+		cmocka_unit_test(test_several_relays_are_taken_in_their_order),
 		cmocka_unit_test(test_absent_keys_have_the_defaults_of_the_manual),
 		cmocka_unit_test(test_options_alone_are_enough),
 		cmocka_unit_test(test_options_win_over_the_file),

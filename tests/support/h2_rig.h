@@ -30,7 +30,7 @@ struct rig_stream {
 	bool out_ends;  /* END_STREAM behind it */
 	bool in_ended;
 	unsigned status;
-	char field[64]; /* the value of "x-test" that came */
+	char field[64];   /* the value of "x-test" that came */
 	char trailer[64]; /* the value of "x-after" */
 	char authority[64];
 	char path[64];
