@@ -18,7 +18,7 @@ set(test_environment
 file(GLOB_RECURSE support_sources CONFIGURE_DEPENDS tests/support/*.c)
 portseal_library(test_support
     SOURCES ${support_sources}
-    INCLUDES "${PROJECT_SOURCE_DIR}/tests/support"
+    INCLUDES "${PROJECT_SOURCE_DIR}/tests/support" "${PROJECT_SOURCE_DIR}/lib" # for private headers
     LINK portseal PkgConfig::cmocka)
 
 function(portseal_test name timeout label)

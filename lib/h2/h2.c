@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 #include "portseal/net.h"
 
 #define STALL_MS 10000         /* last words that nobody takes for so long are given up */

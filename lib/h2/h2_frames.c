@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define OUTBOUND_ACKS_MAX 200
 #define CHURN_MS 1000 /* a stream reset within it after its beginning counts */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define FIELD_OVERHEAD 32 /* section 6.5.2 */
 #define PSEUDO_MAX 4

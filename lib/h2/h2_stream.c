@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define SLIVER 64 /* a DATA frame of fewer bytes, when there were more, is as dear as a full one */
 

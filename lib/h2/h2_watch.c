@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define FRAME_HEADER_LEN 9
 #define FLAG_ACK 0x1

@@ -8,7 +8,7 @@
  * A window that is emptied in less than CYCLE_MS doubles: so it ends at what the stream moves in about twice that time,
  * which fills any link whose round trip is shorter, whatever the round trip is.
  */
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define CYCLE_MS 250
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "portseal/h2_private.h"
+#include "h2_private.h"
 
 #define WRITES_PER_TURN 4 /* then others of the loop have theirs */
 

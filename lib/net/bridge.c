@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "portseal/bridge_private.h"
+#include "bridge_private.h"
 #include "portseal/net.h"
 
 /* Once a socket is known to be lost, what is still to be written elsewhere may stall for this long. */

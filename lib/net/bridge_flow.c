@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "portseal/bridge_private.h"
+#include "bridge_private.h"
 
 static bool is_transient(int number)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
-#include "portseal/bridge_private.h"
+#include "bridge_private.h"
 
 enum ps_err bridge_scratch_new(struct bridge_scratch **scratch)
 {

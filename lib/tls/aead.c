@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "portseal/aead_private.h"
+#include "aead_private.h"
 
 static const struct aead_provider *const providers[] = {
 #ifdef PS_IPSEC_MB

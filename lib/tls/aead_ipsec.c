@@ -16,7 +16,7 @@
 
 #include <intel-ipsec-mb.h>
 
-#include "portseal/aead_private.h"
+#include "aead_private.h"
 #include "portseal/buf.h"
 
 #define NEEDED (IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "portseal/aead_private.h"
+#include "aead_private.h"
 #include "portseal/buf.h"
 
 #define LEN_MAX 1333

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "portseal/tls_stream_private.h"
+#include "tls_stream_private.h"
 
 #define ALERT_LEVEL_WARNING 1
 #define ALERT_LEVEL_FATAL 2

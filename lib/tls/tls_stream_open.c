@@ -2,7 +2,7 @@
 /*
  * tls_stream_open -- the peer's direction of a tls_stream: payload, and everything that is not payload.
  */
-#include "portseal/tls_stream_private.h"
+#include "tls_stream_private.h"
 
 #include <assert.h>
 #include <string.h>

@@ -15,8 +15,8 @@
 
 #include "each_aead.h"
 #include "hex.h"
-#include "portseal/aead_private.h"
 #include "portseal/record.h"
+#include "tls/aead_private.h"
 
 struct known_answer {
 	const char *source;

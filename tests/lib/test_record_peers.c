@@ -14,7 +14,7 @@
 #include "each_aead.h"
 #include "foreign_peer.h"
 #include "mint.h"
-#include "portseal/tls_stream_private.h"
+#include "tls/tls_stream_private.h"
 
 #define BULK (512 * 1024)
 #define BULK_PART (64 * 1024)

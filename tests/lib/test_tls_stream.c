@@ -10,9 +10,9 @@
 
 #include "each_aead.h"
 #include "hex.h"
-#include "portseal/tls_stream_private.h"
 #include "rfc8448.h"
 #include "stream_peer.h"
+#include "tls/tls_stream_private.h"
 
 #define SUITE SUITE_AES_128_GCM_SHA256
 

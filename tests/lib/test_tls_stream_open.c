@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "each_aead.h"
-#include "portseal/tls_stream_private.h"
 #include "stream_peer.h"
+#include "tls/tls_stream_private.h"
 
 #define SUITE SUITE_AES_128_GCM_SHA256
 

@@ -20,7 +20,7 @@
 
 #include "foreign_handshake.h"
 #include "mint.h"
-#include "portseal/tls_stream_private.h"
+#include "tls/tls_stream_private.h"
 
 #define PATIENCE_MS 5000
 #define CHUNK 65536

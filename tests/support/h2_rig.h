@@ -8,7 +8,7 @@
 #ifndef PORTSEAL_TESTS_H2_RIG_H
 #define PORTSEAL_TESTS_H2_RIG_H
 
-#include "portseal/h2_private.h"
+#include "h2/h2_private.h"
 
 #define RIG_STREAMS_MAX 1200
 
