@@ -197,6 +197,14 @@ static void on_body(void *owner, struct h2_stream *stream, uint8_t *bytes, size_
 		message->config.on_reply(message->config.owner, bytes, len);
 }
 
+static void on_trailer(void *owner, struct h2_stream *stream, const struct h2_field *fields, size_t n_fields)
+{
+	struct post_message *message = owner;
+
+	(void)stream;
+	post_answer_trail(&message->answer, fields, n_fields);
+}
+
 static void on_body_end(void *owner, struct h2_stream *stream)
 {
 	struct post_message *message = owner;
@@ -210,6 +218,7 @@ static void on_body_end(void *owner, struct h2_stream *stream)
 static const struct h2_stream_events stream_events = {
 	.on_response = on_response,
 	.on_body = on_body,
+	.on_trailer = on_trailer,
 	.on_body_end = on_body_end,
 	.on_pull = on_pull,
 	.on_closed = on_closed,

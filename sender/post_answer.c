@@ -46,13 +46,20 @@ static const struct meaning *meaning_of(unsigned status)
 	return status >= 500 && status < 600 ? &failed : &strange;
 }
 
+void post_answer_trail(struct post_answer *answer, const struct h2_field *fields, size_t n_fields)
+{
+	const char *receipt = h2_field_value(fields, n_fields, RECEIPT_HEADER);
+
+	if (receipt != NULL && !answer->has_receipt)
+		answer->has_receipt = receipt_parse(receipt, strlen(receipt), &answer->receipt) == PS_OK;
+}
+
 void post_answer_begin(struct post_answer *answer, const struct h2_response *response)
 {
-	const char *receipt = h2_field_value(response->fields, response->n_fields, RECEIPT_HEADER);
 	const char *retry_after = h2_field_value(response->fields, response->n_fields, "retry-after");
 
 	answer->status = response->status;
-	answer->has_receipt = receipt != NULL && receipt_parse(receipt, strlen(receipt), &answer->receipt) == PS_OK;
+	post_answer_trail(answer, response->fields, response->n_fields);
 	if (retry_after != NULL &&
 	    units_parse_count(retry_after, 0, RETRY_AFTER_MAX_S, &answer->retry_after_s, NULL) != PS_OK)
 		answer->retry_after_s = 0;
@@ -149,7 +156,8 @@ void post_answer_of_end(const struct h2_report *report, const struct outcome_nam
 	*outcome = (struct outcome){ .code = OUTCOME_DONE, .refusal = REFUSAL_NONE };
 	if (report->end == H2_DONE)
 		return;
-	if (report->end == H2_PEER_ALERT) {
+	/* A GOAWAY comes before it; the alert says more. */
+	if (report->end == H2_PEER_ALERT || (report->end == H2_PEER_GOAWAY && report->peer_alert != ALERT_NONE)) {
 		struct outcome_names named = *names;
 		named.service = NULL;
 		outcome_of_alert(outcome, report->peer_alert, &named);

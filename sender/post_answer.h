@@ -22,6 +22,9 @@ struct post_answer {
 
 void post_answer_begin(struct post_answer *answer, const struct h2_response *response);
 
+/* Fields behind the body: the receipt, where the reply began before all was delivered. */
+void post_answer_trail(struct post_answer *answer, const struct h2_field *fields, size_t n_fields);
+
 /* Its body is the application's reply, else a problem. */
 bool post_answer_is_reply(const struct post_answer *answer);
 
