@@ -4,7 +4,8 @@
  *
  * One read takes as many records as there are, opens them in place in a scratch area shared by all bridges of a loop,
  * and one write passes them on; what the other side does not take is kept, and reading pauses until it is gone: that is
- * the back-pressure, and it bounds the memory of a connection. An idle bridge owns no buffer.
+ * the back-pressure, and it bounds the memory of a connection. How much one read takes follows the connection: one record
+where little comes, a quarter of a megabyte where more waits than was read. An idle bridge owns no buffer.
  *
  * Each direction ends on its own: close_notify becomes a FIN towards the plain side, a FIN there becomes close_notify.
  * A sealed side that ends without close_notify was cut: what came is passed on as far as the plain socket takes it at
@@ -78,8 +79,8 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
  * after on_end. */
 void bridge_abort(struct bridge *bridge, enum alert alert);
 
-/* What bridge_buffered says at most: both sides stalled, and a part of a record. */
-#define BRIDGE_BUFFERED_MAX ((size_t)160 * 1024)
+/* What bridge_buffered says at most: both sides stalled after a bulk transfer, and a part of a record. */
+#define BRIDGE_BUFFERED_MAX ((size_t)(256 + 256 + 32) * 1024)
 
 /* Bytes of memory it owns at this moment beyond its own struct: 0 when idle. */
 size_t bridge_buffered(const struct bridge *bridge);

@@ -54,6 +54,11 @@ void record_key_clear(struct record_key *key);
 enum ps_err record_seal(struct record_key *key, enum record_type type, const uint8_t *body, size_t body_len,
                         struct buf *out) PS_MUST_CHECK;
 
+/* The same in place, for whoever read the body to where it is to be sealed: it lies behind RECORD_HEADER_LEN bytes of room,
+ * with body_len + RECORD_EXPANSION bytes at `record` in all. After an error the body is lost. */
+enum ps_err record_seal_in_place(struct record_key *key, enum record_type type, uint8_t *record, size_t body_len)
+	PS_MUST_CHECK;
+
 /* One opened record; body points into the input that was opened in place. */
 struct record {
 	enum record_type type; /* the inner one, padding removed */

@@ -62,6 +62,21 @@ enum ps_err tls_stream_seal(struct tls_stream *stream, const uint8_t *payload, s
 /* Bytes that tls_stream_seal appends at most for `len` bytes of payload. */
 size_t tls_stream_sealed_max(size_t len);
 
+/* A frame is the place of one record: payload that is read behind its first TLS_FRAME_FRONT bytes is sealed where it lies,
+ * and no byte of it is copied. */
+#define TLS_FRAME_FRONT 5
+#define TLS_FRAME_PAYLOAD 16384
+#define TLS_FRAME_LEN (TLS_FRAME_PAYLOAD + 22)
+
+/* Describes n places for payload, one behind the other: what to read into. */
+void tls_stream_frames(uint8_t *frames, size_t n, struct iovec *places);
+
+/* Seals `len` bytes of payload that were read into frames, each full but the last. *sealed_len bytes at `frames` are then
+ * to be sent, behind what was put behind `before`: a KeyUpdate at most, from time to time. PS_E_CLOSED as
+ * tls_stream_seal's; any other error ends this direction, and the payload is lost. */
+enum ps_err tls_stream_seal_frames(struct tls_stream *stream, uint8_t *frames, size_t len, struct buf *before,
+                                   size_t *sealed_len) PS_MUST_CHECK;
+
 /* close_notify: this direction is finished, the other goes on. A second call adds nothing. */
 enum ps_err tls_stream_close(struct tls_stream *stream, struct buf *out) PS_MUST_CHECK;
 

@@ -298,6 +298,7 @@ static enum ps_err side_init(struct bridge *bridge, struct bridge_side *side)
 {
 	side->bridge = bridge;
 	side->poll.data = side;
+	side->appetite = BRIDGE_READ_MIN;
 	const int status = uv_poll_init(bridge->timer.loop, &side->poll, side->fd);
 	if (status == 0) {
 		bridge->n_handles++;

@@ -118,27 +118,43 @@ static enum bridge_end open_records(struct bridge *bridge, size_t len)
 	enum ps_err err;
 
 	do {
-		err = tls_stream_open(bridge->stream, scratch->in + done, len - done, scratch->spans, BRIDGE_SPANS, &opened,
+		err = tls_stream_open(bridge->stream, scratch->bytes + done, len - done, scratch->spans, BRIDGE_SPANS, &opened,
 		                      &bridge->sealed.pending);
 		if (side_pass(&bridge->plain, scratch->spans, opened.n_spans, opened.payload) != PS_OK)
 			return BRIDGE_NO_MEMORY;
 		done += opened.consumed;
 	} while (err == PS_OK && opened.more);
 
-	if (err == PS_OK && buf_append(&bridge->partial, scratch->in + done, len - done) != PS_OK)
+	if (err == PS_OK && buf_append(&bridge->partial, scratch->bytes + done, len - done) != PS_OK)
 		return BRIDGE_NO_MEMORY;
 	if (buf_len(&bridge->sealed.pending) > replies_before)
 		bridge_side_flush(&bridge->sealed);
 	return end_of_open(bridge, err);
 }
 
+/* A read that was filled is followed by a larger one; one that found little, or whose bytes the other side did not take,
+ * by a smaller one. */
+static void adapt(struct bridge_side *side, size_t got, size_t asked, const struct bridge_side *sink)
+{
+	unsigned appetite = side->appetite;
+
+	if (got < asked / 4 || buf_len(&sink->pending) > 0)
+		appetite /= 2;
+	else if (got == asked)
+		appetite *= 2;
+	if (appetite > BRIDGE_READ_MAX)
+		appetite = BRIDGE_READ_MAX;
+	side->appetite = (uint8_t)(appetite < BRIDGE_READ_MIN ? BRIDGE_READ_MIN : appetite);
+}
+
 enum bridge_end bridge_read_sealed(struct bridge *bridge)
 {
-	uint8_t *in = bridge->scratch->in;
+	uint8_t *in = bridge->scratch->bytes;
 	const size_t before = buf_len(&bridge->partial);
-	assert(before < BRIDGE_IN_SIZE);
+	const size_t asked = bridge->sealed.appetite * (size_t)TLS_FRAME_LEN;
+	assert(before < BRIDGE_RECORD_LEN);
 
-	const ssize_t got = recv(bridge->sealed.fd, in + before, BRIDGE_IN_SIZE - before, MSG_DONTWAIT);
+	const ssize_t got = recv(bridge->sealed.fd, in + before, asked, MSG_DONTWAIT);
 	if (got < 0)
 		return is_transient(errno) ? BRIDGE_DONE : BRIDGE_SEALED_RESET;
 	if (got == 0)
@@ -151,20 +167,29 @@ enum bridge_end bridge_read_sealed(struct bridge *bridge)
 	const enum bridge_end end = open_records(bridge, before + (size_t)got);
 	if (buf_len(&bridge->partial) == 0)
 		buf_release(&bridge->partial);
+	adapt(&bridge->sealed, (size_t)got, asked, &bridge->plain);
 	return end;
 }
 
-static enum bridge_end seal_payload(struct bridge *bridge, const uint8_t *payload, size_t len)
+/* Seals what was read into the frames and passes it on. */
+static enum bridge_end seal_payload(struct bridge *bridge, size_t len)
 {
-	struct buf *out = &bridge->scratch->out;
+	struct buf update = BUF_INIT;
+	size_t sealed_len;
 
 	assert(buf_len(&bridge->sealed.pending) == 0);
-	buf_reset(out);
-	if (tls_stream_seal(bridge->stream, payload, len, out) != PS_OK)
-		return BRIDGE_NO_MEMORY;
-	bridge->report.to_sealed += len;
-	struct iovec span = { .iov_base = buf_front(out), .iov_len = buf_len(out) };
-	return side_pass(&bridge->sealed, &span, 1, span.iov_len) == PS_OK ? BRIDGE_DONE : BRIDGE_NO_MEMORY;
+	enum ps_err err = tls_stream_seal_frames(bridge->stream, bridge->scratch->bytes, len, &update, &sealed_len);
+	if (err == PS_OK) {
+		struct iovec spans[2] = {
+			{ .iov_base = buf_front(&update), .iov_len = buf_len(&update) },
+			{ .iov_base = bridge->scratch->bytes, .iov_len = sealed_len },
+		};
+		const size_t first = buf_len(&update) == 0 ? 1 : 0;
+		bridge->report.to_sealed += len;
+		err = side_pass(&bridge->sealed, spans + first, 2 - first, spans[0].iov_len + sealed_len);
+	}
+	buf_release(&update);
+	return err == PS_OK ? BRIDGE_DONE : BRIDGE_NO_MEMORY;
 }
 
 /* The plain side's clean end. */
@@ -182,13 +207,21 @@ static enum bridge_end end_plain(struct bridge *bridge)
 
 enum bridge_end bridge_read_plain(struct bridge *bridge)
 {
-	uint8_t *in = bridge->scratch->in;
-	const ssize_t got = recv(bridge->plain.fd, in, BRIDGE_PLAIN_READ, MSG_DONTWAIT);
+	struct iovec *places = bridge->scratch->spans;
+	struct msghdr message = { .msg_iov = places, .msg_iovlen = bridge->plain.appetite };
+	const size_t asked = bridge->plain.appetite * (size_t)TLS_FRAME_PAYLOAD;
+
+	tls_stream_frames(bridge->scratch->bytes, bridge->plain.appetite, places);
+	const ssize_t got = recvmsg(bridge->plain.fd, &message, MSG_DONTWAIT);
 	if (got < 0)
 		return is_transient(errno) ? BRIDGE_DONE : BRIDGE_PLAIN_RESET;
 	if (got == 0)
 		return end_plain(bridge);
 
 	bridge_touch(bridge);
-	return bridge->sealed.broken ? BRIDGE_DONE : seal_payload(bridge, in, (size_t)got);
+	if (bridge->sealed.broken)
+		return BRIDGE_DONE;
+	const enum bridge_end end = seal_payload(bridge, (size_t)got);
+	adapt(&bridge->plain, (size_t)got, asked, &bridge->sealed);
+	return end;
 }

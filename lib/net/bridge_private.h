@@ -14,18 +14,23 @@
 #include "portseal/buf.h"
 #include "portseal/record.h"
 
-/* What one wake-up of the sealed side works on: what was read now and the part of a record that was left before. */
-#define BRIDGE_IN_SIZE (64 * 1024)
+/* What one wake-up of a side reads, in full records: as much as came the last times, between these. Sealed, the most still
+ * fits the 256 KiB a buf grows to. */
+#define BRIDGE_READ_MIN 1
+#define BRIDGE_READ_MAX 15
 
-/* What one wake-up of the plain side reads: whole records, and sealed it still fits the 64 KiB a buf grows to. */
-#define BRIDGE_PLAIN_READ ((size_t)3 * RECORD_MAX_BODY)
+#define BRIDGE_RECORD_LEN ((size_t)RECORD_HEADER_LEN + RECORD_MAX_CIPHERTEXT)
+
+/* What one wake-up of the sealed side works on: what was read now and the part of a record that was left before. */
+#define BRIDGE_IN_SIZE (BRIDGE_READ_MAX * (size_t)TLS_FRAME_LEN + BRIDGE_RECORD_LEN)
 
 /* The payload of more records than this goes out in several writes. */
 #define BRIDGE_SPANS 256
 
+/* A wake-up serves one direction, so that both use the same bytes, which stay in the processor's cache. */
 struct bridge_scratch {
-	uint8_t in[BRIDGE_IN_SIZE];
-	struct buf out; /* room for BRIDGE_PLAIN_READ bytes, sealed */
+	uint8_t bytes
+		[BRIDGE_IN_SIZE]; /* from the sealed side, opened in place; or frames from the plain side, sealed in place */
 	struct iovec spans[BRIDGE_SPANS];
 };
 
@@ -48,6 +53,7 @@ struct bridge_side {
 	int fd;                /* -1 once closed or given away */
 	int mask;              /* what the poll handle waits for; 0: stopped */
 	enum bridge_flow flow; /* what comes from this side */
+	uint8_t appetite;      /* full records that the next read takes at most */
 	struct buf pending;    /* what must be written to this side before anything else */
 	bool broken;           /* it takes nothing any more: what is meant for it is discarded, an EOF proves nothing */
 	bool hung;             /* an error waits at its socket, to be met by the next read or write */

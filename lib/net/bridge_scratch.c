@@ -8,12 +8,6 @@ enum ps_err bridge_scratch_new(struct bridge_scratch **scratch)
 	struct bridge_scratch *made = malloc(sizeof(*made));
 	if (made == NULL)
 		return PS_E_NOMEM;
-	made->out = BUF_INIT;
-	const enum ps_err err = buf_reserve(&made->out, tls_stream_sealed_max(BRIDGE_PLAIN_READ));
-	if (err != PS_OK) {
-		free(made);
-		return err;
-	}
 	*scratch = made;
 	return PS_OK;
 }
@@ -22,7 +16,6 @@ void bridge_scratch_free(struct bridge_scratch *scratch)
 {
 	if (scratch == NULL)
 		return;
-	buf_release(&scratch->out);
 	ps_wipe(scratch, sizeof(*scratch));
 	free(scratch);
 }

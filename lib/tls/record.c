@@ -64,34 +64,38 @@ static void header_write(uint8_t header[static RECORD_HEADER_LEN], size_t cipher
 	header[4] = (uint8_t)ciphertext_len;
 }
 
-enum ps_err record_seal(struct record_key *key, enum record_type type, const uint8_t *body, size_t body_len,
-                        struct buf *out)
+enum ps_err record_seal_in_place(struct record_key *key, enum record_type type, uint8_t *record, size_t body_len)
 {
 	uint8_t nonce[SUITE_IV_LEN];
+	uint8_t *text = record + RECORD_HEADER_LEN;
 
 	assert(body_len <= RECORD_MAX_BODY);
 	if (key->sequence >= key->suite->seal_limit)
 		return PS_E_LIMIT;
+	header_write(record, body_len + 1 + SUITE_TAG_LEN);
+	text[body_len] = (uint8_t)type;
+	nonce_write(key, nonce);
+	const enum ps_err err = key->provider->seal(key->aead, nonce, record, RECORD_HEADER_LEN, text, body_len + 1);
+	if (err == PS_OK)
+		key->sequence++;
+	else
+		ps_wipe(text, body_len + 1);
+	return err;
+}
+
+enum ps_err record_seal(struct record_key *key, enum record_type type, const uint8_t *body, size_t body_len,
+                        struct buf *out)
+{
 	enum ps_err err = buf_reserve(out, body_len + RECORD_EXPANSION);
 	if (err != PS_OK)
 		return err;
-
-	uint8_t *header = out->data + out->end;
-	uint8_t *text = header + RECORD_HEADER_LEN;
-	header_write(header, body_len + 1 + SUITE_TAG_LEN);
+	uint8_t *record = out->data + out->end;
 	if (body_len != 0)
-		memcpy(text, body, body_len);
-	text[body_len] = (uint8_t)type;
-
-	nonce_write(key, nonce);
-	err = key->provider->seal(key->aead, nonce, header, RECORD_HEADER_LEN, text, body_len + 1);
-	if (err != PS_OK) {
-		ps_wipe(text, body_len + 1);
-		return err;
-	}
-	key->sequence++;
-	out->end += body_len + RECORD_EXPANSION;
-	return PS_OK;
+		memcpy(record + RECORD_HEADER_LEN, body, body_len);
+	err = record_seal_in_place(key, type, record, body_len);
+	if (err == PS_OK)
+		out->end += body_len + RECORD_EXPANSION;
+	return err;
 }
 
 static enum ps_err refuse(enum alert reason, enum alert *alert)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "portseal/tls_stream.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "tls_stream_private.h"
@@ -69,10 +70,10 @@ void tls_stream_end_in(struct tls_stream *stream, enum ps_err end)
 	record_key_clear(&stream->open);
 }
 
-/* The last record of a key is kept for the KeyUpdate, or the alert, that ends it. */
-static bool key_is_used_up(const struct tls_stream *stream)
+/* Whether so many records may not follow. The last record of a key is kept for the KeyUpdate, or the alert, that ends it. */
+static bool key_is_used_up(const struct tls_stream *stream, uint64_t n_records)
 {
-	return stream->seal.sequence + 1 >= stream->suite->seal_limit;
+	return stream->seal.sequence + n_records >= stream->suite->seal_limit;
 }
 
 enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struct buf *out)
@@ -98,14 +99,19 @@ enum ps_err tls_stream_update_key(struct tls_stream *stream, bool request, struc
 	return PS_OK;
 }
 
-/* One record of payload, behind the KeyUpdate that has to come before it. */
+/* The KeyUpdate that has to come before so many records. */
+static enum ps_err update_in_time(struct tls_stream *stream, uint64_t n_records, struct buf *out)
+{
+	const bool due = stream->update_owed || key_is_used_up(stream, n_records);
+
+	return due ? tls_stream_update_key(stream, false, out) : PS_OK;
+}
+
 static enum ps_err seal_one(struct tls_stream *stream, const uint8_t *payload, size_t len, struct buf *out)
 {
-	if (stream->update_owed || key_is_used_up(stream)) {
-		enum ps_err err = tls_stream_update_key(stream, false, out);
-		if (err != PS_OK)
-			return err;
-	}
+	const enum ps_err err = update_in_time(stream, 1, out);
+	if (err != PS_OK)
+		return err;
 	return record_seal(&stream->seal, RECORD_APPLICATION_DATA, payload, len, out);
 }
 
@@ -131,6 +137,54 @@ enum ps_err tls_stream_seal(struct tls_stream *stream, const uint8_t *payload, s
 	}
 	stream->silent = 0;
 	return PS_OK;
+}
+
+_Static_assert(TLS_FRAME_FRONT == RECORD_HEADER_LEN && TLS_FRAME_PAYLOAD == RECORD_MAX_BODY &&
+                   TLS_FRAME_LEN == RECORD_MAX_BODY + RECORD_EXPANSION,
+               "a frame is the place of a full record");
+
+void tls_stream_frames(uint8_t *frames, size_t n, struct iovec *places)
+{
+	for (size_t i = 0; i < n; i++)
+		places[i] =
+			(struct iovec){ .iov_base = frames + i * TLS_FRAME_LEN + TLS_FRAME_FRONT, .iov_len = TLS_FRAME_PAYLOAD };
+}
+
+static enum ps_err seal_frames(struct tls_stream *stream, uint8_t *frame, size_t len, size_t *sealed_len)
+{
+	uint8_t *const first = frame;
+	enum ps_err err = PS_OK;
+
+	while (len > 0 && err == PS_OK) {
+		const size_t body_len = len < TLS_FRAME_PAYLOAD ? len : TLS_FRAME_PAYLOAD;
+		err = record_seal_in_place(&stream->seal, RECORD_APPLICATION_DATA, frame, body_len);
+		frame += body_len + RECORD_EXPANSION;
+		len -= body_len;
+	}
+	*sealed_len = (size_t)(frame - first);
+	return err;
+}
+
+enum ps_err tls_stream_seal_frames(struct tls_stream *stream, uint8_t *frames, size_t len, struct buf *before,
+                                   size_t *sealed_len)
+{
+	const uint64_t n_records = (len + TLS_FRAME_PAYLOAD - 1) / TLS_FRAME_PAYLOAD;
+
+	*sealed_len = 0;
+	if (stream->out_ended)
+		return PS_E_CLOSED;
+	if (len == 0)
+		return PS_OK;
+	assert(n_records < RECORDS_BETWEEN_UPDATES);
+	/* There is no place between the frames: a KeyUpdate comes before all of them, a little too early. */
+	enum ps_err err = update_in_time(stream, n_records, before);
+	if (err == PS_OK)
+		err = seal_frames(stream, frames, len, sealed_len);
+	if (err == PS_OK)
+		stream->silent = 0;
+	else
+		tls_stream_end_out(stream);
+	return err;
 }
 
 size_t tls_stream_sealed_max(size_t len)

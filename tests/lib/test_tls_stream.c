@@ -278,6 +278,96 @@ static void test_our_key_is_updated_before_its_limit(void **state)
 	stream_peer_clear(&peer);
 }
 
+/* Reads `len` bytes of a pattern into frames and seals them; what goes on the wire. */
+static enum ps_err seal_frames(struct stream_peer *peer, size_t len)
+{
+	enum { N_FRAMES = 4 };
+	static uint8_t frames[N_FRAMES * TLS_FRAME_LEN];
+	struct iovec places[N_FRAMES];
+	size_t sealed_len = 1;
+
+	tls_stream_frames(frames, N_FRAMES, places);
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)places[i / TLS_FRAME_PAYLOAD].iov_base)[i % TLS_FRAME_PAYLOAD] = (uint8_t)(i * 11);
+	const enum ps_err err = tls_stream_seal_frames(peer->stream, frames, len, &peer->sent, &sealed_len);
+	assert_int_equal(buf_append(&peer->sent, frames, sealed_len), PS_OK);
+	return err;
+}
+
+static void assert_receives_pattern(struct stream_peer *peer, size_t len)
+{
+	for (size_t at = 0; at < len; at += TLS_FRAME_PAYLOAD) {
+		const size_t want = len - at < TLS_FRAME_PAYLOAD ? len - at : TLS_FRAME_PAYLOAD;
+		const struct record record = stream_peer_receive(peer);
+		assert_int_equal(record.type, RECORD_APPLICATION_DATA);
+		assert_int_equal(record.body_len, want);
+		for (size_t i = 0; i < want; i++)
+			assert_int_equal(record.body[i], (uint8_t)((at + i) * 11));
+	}
+	assert_int_equal(buf_len(&peer->sent), 0);
+}
+
+static void test_frames_are_sealed_where_they_lie(void **state)
+{
+	static const size_t sizes[] = {
+		0, 1, 100, TLS_FRAME_PAYLOAD - 1, TLS_FRAME_PAYLOAD, TLS_FRAME_PAYLOAD + 1, 4 * TLS_FRAME_PAYLOAD
+	};
+	struct stream_peer peer;
+
+	(void)state;
+	stream_peer_init(&peer, TLS_SERVER, SUITE);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(seal_frames(&peer, sizes[i]), PS_OK);
+		assert_receives_pattern(&peer, sizes[i]);
+	}
+	stream_peer_assert_sends(&peer, "and copies as before");
+	assert_int_equal(tls_stream_close(peer.stream, &peer.sent), PS_OK);
+	stream_peer_receive_alert(&peer, 1, ALERT_CLOSE_NOTIFY);
+	assert_int_equal(seal_frames(&peer, 1), PS_E_CLOSED);
+	assert_int_equal(buf_len(&peer.sent), 0);
+	stream_peer_clear(&peer);
+}
+
+static void test_a_key_that_would_not_last_for_the_frames_is_updated_before_them(void **state)
+{
+	struct stream_peer peer;
+
+	(void)state;
+	stream_peer_init(&peer, TLS_SERVER, SUITE);
+	peer.stream->seal.sequence = peer.stream->suite->seal_limit - 4;
+	peer.open.sequence = peer.stream->seal.sequence;
+	assert_int_equal(seal_frames(&peer, 3 * TLS_FRAME_PAYLOAD), PS_OK); /* the last record stays for the update */
+	assert_receives_pattern(&peer, 3 * TLS_FRAME_PAYLOAD);
+	assert_int_equal(seal_frames(&peer, 1), PS_OK);
+	assert_int_equal(stream_peer_receive_key_update(&peer), 0);
+	assert_receives_pattern(&peer, 1);
+
+	peer.stream->seal.sequence = peer.stream->suite->seal_limit - 4;
+	peer.open.sequence = peer.stream->seal.sequence;
+	assert_int_equal(seal_frames(&peer, 3 * TLS_FRAME_PAYLOAD + 1), PS_OK);
+	assert_int_equal(stream_peer_receive_key_update(&peer), 0);
+	assert_receives_pattern(&peer, 3 * TLS_FRAME_PAYLOAD + 1);
+	assert_int_equal(peer.stream->seal.sequence, 4);
+	stream_peer_clear(&peer);
+}
+
+static void test_an_update_that_is_owed_comes_before_the_frames(void **state)
+{
+	struct stream_peer peer;
+
+	(void)state;
+	stream_peer_init(&peer, TLS_SERVER, SUITE);
+	stream_peer_send_text(&peer, "x");
+	assert_int_equal(buf_append(&peer.sent, "u", 1), PS_OK); /* unsent: the answer has to wait */
+	stream_peer_send_key_update(&peer, 1);
+	assert_int_equal(stream_peer_deliver(&peer), PS_OK);
+	buf_consume(&peer.sent, 1);
+	assert_int_equal(seal_frames(&peer, 5), PS_OK);
+	assert_int_equal(stream_peer_receive_key_update(&peer), 0);
+	assert_receives_pattern(&peer, 5);
+	stream_peer_clear(&peer);
+}
+
 static void test_the_last_record_of_a_key_may_be_an_alert(void **state)
 {
 	struct stream_peer peer;
@@ -449,6 +539,9 @@ static int run_group(void)
 		cmocka_unit_test(test_no_answer_to_a_request_after_close_notify),
 		cmocka_unit_test(test_our_update_with_and_without_request),
 		cmocka_unit_test(test_our_key_is_updated_before_its_limit),
+		cmocka_unit_test(test_frames_are_sealed_where_they_lie),
+		cmocka_unit_test(test_a_key_that_would_not_last_for_the_frames_is_updated_before_them),
+		cmocka_unit_test(test_an_update_that_is_owed_comes_before_the_frames),
 		cmocka_unit_test(test_the_last_record_of_a_key_may_be_an_alert),
 		cmocka_unit_test(test_a_peer_near_its_limit_is_asked_once),
 		cmocka_unit_test(test_a_peer_that_never_updates_is_refused_at_last),

@@ -216,8 +216,8 @@ class AbsentApplications(Endings):
 
 
 class SlowPeers(Endings):
-    SIZE = 48 * MIB
-    BUFFERED = 24 * MIB  # the kernel's share: four sockets' buffers on the way
+    SIZE = 192 * MIB
+    BUFFERED = 128 * MIB  # the kernel's share: six sockets' buffers, which grow with the speed, to 32 MiB on some systems
 
     def roles(self, *programs):
         return [pid for program in programs for pid in program.role_pids("worker")]
