@@ -16,12 +16,11 @@
 /* When every place is taken and others wait, a handshake that has been idle on its peer for so long gives way. */
 #define GIVE_WAY_MS 1000
 
-static const char *const state_names[] = { "hello", "line", "handshake" };
+static const char *const state_names[] = { "hello", "line", "handshake", "record" };
 
 static void on_poll(uv_poll_t *poll, int status, int events);
-static void start_handshakes(struct admissions *all);
 
-static void set_state(struct admission *admission, enum admission_state state)
+void admission_set_state(struct admission *admission, enum admission_state state)
 {
 	struct log_line line;
 
@@ -47,6 +46,9 @@ int admission_detach(struct admission *admission)
 	if (admission->state == ADMISSION_HELLO)
 		all->n_hello--;
 	handshake_free(admission->handshake);
+	audit_forget(admission->wait);
+	identity_free(admission->identity);
+	free(admission->verdict);
 	sources_leave(all->sources, &admission->place);
 	TAILQ_REMOVE(&all->list, admission, link);
 	all->n--;
@@ -91,7 +93,7 @@ static void begin_handshake(struct admission *admission)
 		                               .alpn = admission->route.alpn,
 		                               .echo = route_echo(&admission->route) };
 
-	set_state(admission, ADMISSION_HANDSHAKE);
+	admission_set_state(admission, ADMISSION_HANDSHAKE);
 	admission->shaking_ms = uv_now(admission->all->config.loop);
 	if (handshake_new(admission->all->config.setup, &config, &admission->handshake) != PS_OK) {
 		admission_refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
@@ -105,7 +107,7 @@ static struct admission *of_place(struct sources_place *place)
 	return (struct admission *)((char *)place - offsetof(struct admission, place));
 }
 
-static void start_handshakes(struct admissions *all)
+void admissions_start_next(struct admissions *all)
 {
 	struct sources_place *place;
 
@@ -133,8 +135,8 @@ static void stand_in_line(struct admission *admission, const struct client_hello
 		admission_refuse_plainly(admission, REFUSAL_INTERNAL, "out of memory");
 		return;
 	}
-	set_state(admission, ADMISSION_LINE);
-	start_handshakes(admission->all);
+	admission_set_state(admission, ADMISSION_LINE);
+	admissions_start_next(admission->all);
 }
 
 /* The hello is not whole: sleep until it may be, or until the next tick when nothing came since last time. */
@@ -197,7 +199,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	else if (admission->state == ADMISSION_HANDSHAKE)
 		shake(admission);
 	/* Whatever just ended made room. */
-	start_handshakes(all);
+	admissions_start_next(all);
 }
 
 static void wait_for_hello(struct admission *admission)
@@ -219,6 +221,10 @@ static void miss_deadline(struct admission *admission)
 		break;
 	case ADMISSION_HANDSHAKE:
 		admission_refuse_silently(admission, REFUSAL_HANDSHAKE_TIMEOUT, "the handshake did not end");
+		break;
+	case ADMISSION_RECORD:
+		admission_refuse_sealed(admission, REFUSAL_AUDIT_FAILED, admission->identity,
+		                        "the auditor did not answer in time");
 		break;
 	}
 }
@@ -257,7 +263,7 @@ static void on_tick(uv_timer_t *timer)
 			wait_for_hello(admission);
 	}
 	make_room(all);
-	start_handshakes(all);
+	admissions_start_next(all);
 	if (all->n == 0)
 		uv_timer_stop(&all->tick);
 }

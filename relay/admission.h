@@ -2,8 +2,8 @@
 /*
  * admission -- the way in: from accept to the hand-over to a worker, or to a refusal.
  *
- *     HELLO ──▶ LINE ──▶ HANDSHAKE ──▶ judged ──▶ handed over
- *       └─────────┴──────────┴────────────┴─────▶ refused, with one log line and a readable alert
+ *     HELLO ──▶ LINE ──▶ HANDSHAKE ──▶ judged ──▶ RECORD ──▶ handed over
+ *       └─────────┴──────────┴────────────┴──────────┴─────▶ refused, with one log line and a readable alert
  *
  * A connection costs an entry of a few hundred bytes until its whole ClientHello lies in the socket; only then, and
  * when its source's turn comes, is a TLS context made. One deadline covers the whole way.
@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "audit_client.h"
 #include "expiring_clients.h"
 #include "handoff.h"
 #include "portseal/handshake.h"
@@ -38,7 +39,8 @@ struct admissions_config {
 	struct linger_set *linger;
 	struct handoff *handoff;
 	struct expiring_clients *expiring;
-	size_t handshakes; /* this process's share of the limits */
+	struct audit_client *audit; /* NULL: none is configured */
+	size_t handshakes;          /* this process's share of the limits */
 	size_t handshakes_per_source;
 	size_t waiting;
 };

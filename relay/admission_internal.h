@@ -16,6 +16,7 @@
 #include "portseal/address.h"
 #include "portseal/client_hello.h"
 #include "portseal/identity.h"
+#include "portseal/judge.h"
 #include "portseal/refusal.h"
 #include "sources.h"
 
@@ -23,6 +24,7 @@ enum admission_state {
 	ADMISSION_HELLO,     /* the ClientHello is not whole yet; it stays in the socket */
 	ADMISSION_LINE,      /* whole; waits for its source's turn */
 	ADMISSION_HANDSHAKE, /* mbedTLS is at work */
+	ADMISSION_RECORD,    /* may enter; its line of the audit trail is being written */
 };
 
 struct admission {
@@ -39,6 +41,9 @@ struct admission {
 	struct sources_place place;
 	struct route route;
 	struct handshake *handshake;
+	struct identity *identity; /* of whoever may enter */
+	struct verdict *verdict;
+	struct audit_wait *wait;
 	uv_poll_t poll;
 	TAILQ_ENTRY(admission) link;
 	char peer[ADDRESS_TEXT_MAX];
@@ -73,6 +78,14 @@ int admission_detach(struct admission *admission);
 
 /* The handshake is done: who is it, and may it reach what it asks for? */
 void admission_judge(struct admission *admission);
+
+/* Something ended and made room for whoever is in line. */
+void admissions_start_next(struct admissions *all);
+
+/* Its line is written, or need not be: to a worker. */
+void admission_hand_over(struct admission *admission);
+
+void admission_set_state(struct admission *admission, enum admission_state state);
 
 /* Each of these logs the one line and ends the admission. */
 void admission_end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,

@@ -4,6 +4,7 @@
  */
 #include "admission_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,9 +31,11 @@ static void pack_path(const struct verdict *verdict, struct handover_presented *
 	presented->len = (uint32_t)len;
 }
 
-static void hand_over(struct admission *admission, const struct verdict *verdict, const struct identity *identity)
+void admission_hand_over(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
+	const struct verdict *verdict = admission->verdict;
+	const struct identity *identity = admission->identity;
 	const struct relay_service *service = &config_services(config->config)[admission->route.service];
 	struct handover handover = {
 		.conn = admission->conn,
@@ -52,6 +55,8 @@ static void hand_over(struct admission *admission, const struct verdict *verdict
 	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
 	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
 	identity_label(identity, handover.client);
+	if (audit_is_on(config->audit))
+		audit_who_set(&handover.who, identity);
 	handshake_secrets(admission->handshake, &handover.secrets);
 	uv_poll_stop(&admission->poll);
 	refusal = handoff_send(config->handoff, &handover, admission->fd, &cause);
@@ -60,6 +65,58 @@ static void hand_over(struct admission *admission, const struct verdict *verdict
 	else
 		admission_refuse_sealed(admission, refusal, identity, cause.text);
 	ps_wipe(&handover.secrets, sizeof(handover.secrets));
+}
+
+static void on_written(void *owner, bool goes_on, const char *cause)
+{
+	struct admission *admission = owner;
+	struct admissions *all = admission->all;
+
+	admission->wait = NULL;
+	if (goes_on)
+		admission_hand_over(admission);
+	else
+		admission_refuse_sealed(admission, REFUSAL_AUDIT_FAILED, admission->identity, cause);
+	admissions_start_next(all);
+}
+
+/* Nobody enters before it is on record. */
+static void record(struct admission *admission)
+{
+	const struct admissions_config *config = &admission->all->config;
+	struct audit_entry entry = { .conn = admission->conn, .peer = admission->peer };
+	struct audit_who who;
+
+	if (audit_is_on(config->audit)) {
+		audit_who_set(&who, admission->identity);
+		entry.who = &who;
+		entry.service = config_services(config->config)[admission->route.service].name;
+	}
+	switch (audit_accepted(config->audit, &entry, on_written, admission, &admission->wait)) {
+	case AUDIT_OFF:
+		admission_hand_over(admission);
+		break;
+	case AUDIT_ASKED:
+		uv_poll_stop(&admission->poll);
+		admission_set_state(admission, ADMISSION_RECORD);
+		break;
+	case AUDIT_UNASKABLE:
+		admission_refuse_sealed(admission, REFUSAL_AUDIT_FAILED, admission->identity, "out of memory");
+		break;
+	}
+}
+
+/* Takes the identity. The verdict's path lies in the chain that the handshake keeps. */
+static void keep_and_record(struct admission *admission, const struct verdict *verdict, struct identity *identity)
+{
+	admission->identity = identity;
+	admission->verdict = malloc(sizeof(*verdict));
+	if (admission->verdict == NULL) {
+		admission_refuse_sealed(admission, REFUSAL_INTERNAL, identity, "out of memory");
+		return;
+	}
+	*admission->verdict = *verdict;
+	record(admission);
 }
 
 /* Rules that an operator only tries out: told, never enforced. */
@@ -127,11 +184,11 @@ void admission_judge(struct admission *admission)
 		service = &config_services(config->config)[admission->route.service];
 		judge_on_trial(admission, service, identity);
 		tell_of_expiry(admission, identity, now);
-		hand_over(admission, &verdict, identity);
-	} else {
-		if (verdict.refusal == REFUSAL_UNKNOWN_SERVICE)
-			tell_what_was_missed(&admission->route, &verdict.detail);
-		admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
+		keep_and_record(admission, &verdict, identity);
+		return;
 	}
+	if (verdict.refusal == REFUSAL_UNKNOWN_SERVICE)
+		tell_what_was_missed(&admission->route, &verdict.detail);
+	admission_refuse_sealed(admission, verdict.refusal, identity, verdict.detail.text);
 	identity_free(identity);
 }

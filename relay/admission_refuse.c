@@ -49,6 +49,29 @@ static void log_refusal(const struct admission *admission, enum refusal refusal,
 	log_end(&line);
 }
 
+/* A health check that connects and goes is none of an auditor's business either. */
+static void record_refusal(const struct admission *admission, enum refusal refusal, const struct refusal_facts *facts)
+{
+	struct audit_client *audit = admission->all->config.audit;
+	struct audit_entry entry = {
+		.conn = admission->conn,
+		.peer = admission->peer,
+		.service = service_name(admission),
+		.reason = refusal_name(refusal),
+		.detail = facts->detail,
+		.ms = uv_now(admission->all->config.loop) - admission->begun_ms,
+	};
+	struct audit_who who;
+
+	if (!audit_is_on(audit) || refusal == REFUSAL_CLOSED_BEFORE_HELLO)
+		return;
+	if (facts->identity != NULL) {
+		audit_who_set(&who, facts->identity);
+		entry.who = &who;
+	}
+	audit_refused(audit, &entry);
+}
+
 void admission_end_refused(struct admission *admission, enum refusal refusal, const struct refusal_facts *facts,
                            enum farewell farewell)
 {
@@ -56,6 +79,7 @@ void admission_end_refused(struct admission *admission, enum refusal refusal, co
 	int fd;
 
 	log_refusal(admission, refusal, facts);
+	record_refusal(admission, refusal, facts);
 	fd = admission_detach(admission);
 	if (farewell == FAREWELL_LINGER)
 		linger_close(linger, fd);

@@ -93,6 +93,22 @@ static const char *service_name(const struct carriage *carriage)
 	return carriage->member.standing == NULL ? NULL : standing_service(carriage->member.standing);
 }
 
+static void record_end(const struct carriage *carriage, const struct closing *closing)
+{
+	const struct audit_entry entry = {
+		.conn = carriage->conn,
+		.service = service_name(carriage),
+		.who = carriage->member.standing == NULL ? NULL : standing_who(carriage->member.standing),
+		.reason = closing->reason,
+		.detail = closing->detail,
+		.in = closing->in,
+		.out = closing->out,
+		.ms = now_ms() - carriage->started_ms,
+	};
+
+	audit_closed(carriage->all->config.audit, &entry);
+}
+
 /* Logs the one closing line and frees; the sockets are gone or given away. */
 static void end(struct carriage *carriage, const struct closing *closing)
 {
@@ -109,6 +125,7 @@ static void end(struct carriage *carriage, const struct closing *closing)
 		log_word(&line, "alert", alert_name(closing->alert));
 	log_text(&line, "detail", closing->detail);
 	log_end(&line);
+	record_end(carriage, closing);
 	all->config.on_end(all->config.owner, carriage->client_pin);
 	standings_leave(all->config.standings, &carriage->member);
 	LIST_REMOVE(carriage, link);
@@ -231,7 +248,12 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 	struct carriage *carriage = new_carriage(carriages, handover, fd);
 
 	if (carriage == NULL) {
+		const struct audit_entry entry = {
+			.conn = handover->conn, .service = handover->service_name, .who = &handover->who, .reason = "no-memory"
+		};
+
 		log_event(LOG_WARN, "no-memory", "a connection was closed at once");
+		audit_closed(carriages->config.audit, &entry);
 		if (fd >= 0)
 			close(fd);
 		carriages->config.on_end(carriages->config.owner, handover->client_pin);

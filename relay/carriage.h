@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "audit_client.h"
 #include "portseal/bridge.h"
 #include "portseal/handover.h"
 #include "portseal/linger.h"
@@ -24,6 +25,7 @@ struct carriages_config {
 	struct standings *standings;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
+	struct audit_client *audit; /* NULL: none is configured */
 	/* Called as each one ends: the counts of the scoreboard are the worker's business. */
 	void (*on_end)(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN]);
 	void *owner;

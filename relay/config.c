@@ -241,6 +241,7 @@ static const struct conf_key relay_keys[] = {
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
 	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
 	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
+	{ .name = "audit", .type = CONF_GROUP, .offset = IN(audit), .keys = config_audit_keys },
 	{ .name = "on_revoke",
 	  .type = CONF_CUSTOM,
 	  .offset = IN(on_revoke),

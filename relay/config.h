@@ -12,6 +12,7 @@
 
 #include "portseal/access.h"
 #include "portseal/address.h"
+#include "portseal/audit_record.h"
 #include "portseal/conf.h"
 #include "portseal/conf_field.h"
 #include "portseal/err.h"
@@ -38,6 +39,18 @@ struct relay_listener {
 	const char *service_name; /* NULL: any */
 	int service;              /* index, or CONFIG_NO_SERVICE */
 	unsigned line;
+};
+
+enum audit_sync {
+	AUDIT_SYNC_INTERVAL, /* on the disk within a second, and before a head is told */
+	AUDIT_SYNC_ALWAYS,   /* on the disk before it counts as written */
+};
+
+struct relay_audit {
+	const char *file; /* NULL: no audit trail */
+	enum audit_policy on_failure;
+	enum audit_sync sync;
+	uint64_t sign_every_ms;
 };
 
 enum on_revoke {
@@ -75,6 +88,7 @@ struct relay_config {
 	struct {
 		uint64_t gatekeepers, workers; /* at least 1; one for each core unless the file says otherwise */
 	} processes;
+	struct relay_audit audit;
 	enum on_revoke on_revoke;
 	enum reload_on reload;
 	const char *status; /* path of the status socket; NULL: none */
@@ -98,6 +112,9 @@ static inline struct trust_config config_trust(const struct relay_config *config
 		                          .n_crl_paths = config->tls.crl.n,
 		                          .crl_policy = config->tls.crl_policy };
 }
+
+/* The rows of the group `audit`: config_audit.c. */
+extern const struct conf_key config_audit_keys[];
 
 /* Reads and checks the whole file: syntax, ranges, names unique, listeners' services exist, rules meant as they stand,
  * targets loopback or exposed. The cause is one line that starts with FILE:LINE, or with FILE where it cannot be read. */

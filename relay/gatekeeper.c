@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "admission.h"
+#include "audit_memory.h"
 #include "expiry_watch.h"
 #include "handoff.h"
 #include "portseal/channel.h"
@@ -41,6 +42,7 @@ struct gatekeeper {
 	struct admissions *admissions;
 	struct expiry_watch expiry; /* of the first gatekeeper only */
 	struct rejudge *rejudge;
+	struct audit_client *audit; /* NULL: no audit is configured */
 	uv_poll_t control;
 	uv_poll_t listeners[RELAY_SOCKETS_MAX];
 	uv_timer_t accept_pause;
@@ -220,6 +222,10 @@ static enum ps_err open_doors(struct gatekeeper *gatekeeper)
 	};
 	enum ps_err err = linger_new(&gatekeeper->loop, &gatekeeper->linger);
 
+	audit_memory_free(gatekeeper->relay->audit_memory);
+	if (err == PS_OK)
+		err = audit_client_new(&gatekeeper->loop, gatekeeper->env->audit, &gatekeeper->audit);
+	admissions.audit = gatekeeper->audit;
 	if (err == PS_OK && gatekeeper->env->index == 0)
 		err = expiry_watch_start(&gatekeeper->expiry, &gatekeeper->loop, gatekeeper->credentials, gatekeeper->trust);
 	if (err != PS_OK)
@@ -258,6 +264,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void end(struct gatekeeper *gatekeeper)
 {
 	admissions_free(gatekeeper->admissions);
+	audit_client_free(gatekeeper->audit);
 	rejudge_stop(gatekeeper->rejudge);
 	linger_free(gatekeeper->linger);
 	uv_walk(&gatekeeper->loop, close_handle, NULL);

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "audit.h"
 #include "check.h"
 #include "explain.h"
 #include "portseal/aead.h"
@@ -14,6 +15,7 @@
 #define EXIT_USAGE 2
 
 static const struct args_command commands[] = {
+	{ "audit", "verify FILE...", "find every line of an audit trail that is not as it was written", audit_main },
 	{ "check", "-c FILE", "judge the configuration and its files without starting", check_main },
 	{ "explain", "-c FILE --cert FILE [--service NAME]", "say whether a certificate may reach a service, and why",
 	  explain_main },

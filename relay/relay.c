@@ -90,6 +90,7 @@ enum ps_err relay_new(const char *config_path, const struct relay *before, struc
 	}
 	fresh->board = before == NULL ? NULL : before->board;
 	fresh->expiring = before == NULL ? NULL : before->expiring;
+	fresh->audit_memory = before == NULL ? NULL : before->audit_memory;
 	*relay = fresh;
 	return PS_OK;
 }

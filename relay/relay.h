@@ -19,6 +19,7 @@
 #define RELAY_SOCKETS_MAX 64
 
 struct expiring_clients;
+struct audit_memory;
 
 struct relay_socket {
 	int fd;
@@ -32,6 +33,7 @@ struct relay {
 	struct relay_config *config;
 	struct scoreboard *board;          /* borrowed, NULL until it is set */
 	struct expiring_clients *expiring; /* the same */
+	struct audit_memory *audit_memory; /* likewise; NULL where no audit is configured */
 	struct relay_socket sockets[RELAY_SOCKETS_MAX];
 	size_t n_sockets;
 };

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "audit_memory.h"
+#include "auditor.h"
 #include "config.h"
 #include "expiring_clients.h"
 #include "gatekeeper.h"
@@ -97,12 +99,27 @@ static void set_limits(const struct relay *relay)
 		          "limits.connections_per_client was off at the start: it takes effect at the next");
 }
 
+/* The auditor is a process that is there or not; what it writes, and where, changes with the generation. */
+static enum ps_err check_audit(const struct relay_audit *now, const struct relay_audit *next, struct ps_cause *cause)
+{
+	if ((now->file == NULL) != (next->file == NULL))
+		return ps_cause_set(cause, PS_E_CONFIG, "audit: a reload cannot switch it %s: restart the relay",
+		                    now->file == NULL ? "on" : "off");
+	if (next->file != NULL && audit_file_probe(next->file, cause) != PS_OK)
+		return ps_cause_prefix(cause, PS_E_CONFIG, "audit.file");
+	return PS_OK;
+}
+
 static enum ps_err on_prepare(void *daemon, void **next, struct ps_cause *cause)
 {
 	const struct relay *relay = daemon;
 	struct relay *prepared = NULL;
 	enum ps_err err = relay_new(relay->config->path, relay, &prepared, cause);
 
+	if (err == PS_OK && check_audit(&relay->config->audit, &prepared->config->audit, cause) != PS_OK) {
+		relay_free(prepared);
+		return PS_E_CONFIG;
+	}
 	if (err != PS_OK)
 		return err;
 	set_limits(prepared); /* its gatekeepers are forked with them */
@@ -141,6 +158,14 @@ static uint64_t on_fingerprint(void *daemon)
 	return sum == 0 ? 1 : sum;
 }
 
+static void on_status(void *daemon, struct text *text)
+{
+	const struct relay *relay = daemon;
+
+	if (relay->audit_memory != NULL)
+		audit_memory_tell(relay->audit_memory, relay->config->audit.file, text);
+}
+
 static int run(struct relay *relay, int status_fd)
 {
 	const struct relay_config *config = relay->config;
@@ -150,6 +175,8 @@ static int run(struct relay *relay, int status_fd)
 		.n_workers = (unsigned)config->processes.workers,
 		.run_gatekeeper = gatekeeper_run,
 		.run_worker = worker_run,
+		.run_auditor = config->audit.file != NULL ? auditor_run : NULL,
+		.add_status = on_status,
 		.daemon = relay,
 		.board = relay->board,
 		.drain_ms = config->timeouts.drain_ms,
@@ -184,6 +211,7 @@ int serve_main(const char *config_path, const char *aead)
 	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
 	struct expiring_clients *expiring = NULL;
+	struct audit_memory *audit_memory = NULL;
 	struct scoreboard_config limits;
 	struct ps_cause cause;
 	int status_fd = 0;
@@ -199,13 +227,15 @@ int serve_main(const char *config_path, const char *aead)
 	warn(relay->config);
 	limits.connections = relay->config->limits.connections;
 	limits.connections_per_client = relay->config->limits.connections_per_client;
-	if (scoreboard_new(&limits, &board) != PS_OK || expiring_clients_new(&expiring) != PS_OK) {
+	if (scoreboard_new(&limits, &board) != PS_OK || expiring_clients_new(&expiring) != PS_OK ||
+	    (relay->config->audit.file != NULL && audit_memory_new(&audit_memory) != PS_OK)) {
 		ps_cause_set(&cause, PS_E_NOMEM, "out of memory");
 		exit_code = EXIT_UNFORESEEN;
 		goto failed;
 	}
 	relay->board = board;
 	relay->expiring = expiring;
+	relay->audit_memory = audit_memory;
 	exit_code = run(relay, status_fd);
 	relay = serving;
 	goto done;
@@ -217,5 +247,6 @@ done:
 	relay_free(relay);
 	scoreboard_free(board);
 	expiring_clients_free(expiring);
+	audit_memory_free(audit_memory);
 	return exit_code;
 }

@@ -2,6 +2,7 @@
 #include "standing.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct standing {
 	LIST_ENTRY(standing) bucket;
 	char service_name[HANDOVER_SERVICE_MAX];
 	uint8_t pin[IDENTITY_PIN_LEN];
+	struct audit_who *who; /* only as long as its text; NULL: no audit trail */
 	size_t der_len;
 	uint8_t der[];
 };
@@ -61,6 +63,7 @@ static void forget(struct standings *standings, struct standing *standing)
 {
 	set_state(standings, standing, STANDING_JUDGED);
 	LIST_REMOVE(standing, bucket);
+	free(standing->who);
 	free(standing);
 }
 
@@ -74,6 +77,7 @@ void standings_free(struct standings *standings)
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
 			next = LIST_NEXT(standing, bucket);
+			free(standing->who);
 			free(standing);
 		}
 	free(standings);
@@ -98,6 +102,17 @@ static struct standing *find(struct standings *standings, const struct handover 
 	return NULL;
 }
 
+/* Without memory for it the lines say less. */
+static struct audit_who *copy_who(const struct audit_who *who)
+{
+	size_t size = offsetof(struct audit_who, text) + who->len;
+	struct audit_who *copy = who->len > 0 ? malloc(size) : NULL;
+
+	if (copy != NULL)
+		memcpy(copy, who, size);
+	return copy;
+}
+
 static struct standing *add(struct standings *standings, const struct handover *handover)
 {
 	struct standing *standing = calloc(1, sizeof(*standing) + handover->presented.len);
@@ -111,6 +126,7 @@ static struct standing *add(struct standings *standings, const struct handover *
 	memcpy(standing->pin, handover->client_pin, sizeof(standing->pin));
 	standing->der_len = handover->presented.len;
 	memcpy(standing->der, handover->presented.der, standing->der_len);
+	standing->who = copy_who(&handover->who);
 	LIST_INIT(&standing->members);
 	LIST_INSERT_HEAD(&standings->buckets[standing->pin[0]], standing, bucket);
 	return standing;
@@ -149,6 +165,11 @@ void standings_leave(struct standings *standings, struct standing_member *member
 const char *standing_service(const struct standing *standing)
 {
 	return standing->service_name;
+}
+
+const struct audit_who *standing_who(const struct standing *standing)
+{
+	return standing->who;
 }
 
 void standings_set_generation(struct standings *standings, uint32_t generation)

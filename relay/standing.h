@@ -44,6 +44,9 @@ void standings_leave(struct standings *standings, struct standing_member *member
 /* The service's name, for the log. */
 const char *standing_service(const struct standing *standing);
 
+/* Who it is, for the audit trail; NULL where none is written. */
+const struct audit_who *standing_who(const struct standing *standing);
+
 /* Another generation is in force: everyone who was admitted or judged by an earlier one is due again. */
 void standings_set_generation(struct standings *standings, uint32_t generation);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "audit_memory.h"
 #include "carriage.h"
 #include "portseal/buf.h"
 #include "portseal/channel.h"
@@ -31,8 +32,9 @@ struct worker {
 	struct bridge_scratch *scratch;
 	struct standings *standings;
 	struct carriages *carriages;
-	size_t most;     /* connections that the descriptors allow */
-	uv_timer_t tick; /* asks for judgements, looks for what expired */
+	struct audit_client *audit; /* NULL: none is configured */
+	size_t most;                /* connections that the descriptors allow */
+	uv_timer_t tick;            /* asks for judgements, looks for what expired */
 	uv_poll_t control;
 	uv_poll_t slot;
 	uv_timer_t deadline; /* while draining: cuts what is left */
@@ -222,6 +224,10 @@ static bool start(struct worker *worker)
 	    uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return false;
 	standings_set_generation(worker->standings, worker->env->generation);
+	audit_memory_free(worker->relay->audit_memory);
+	if (audit_client_new(&worker->loop, worker->env->audit, &worker->audit) != PS_OK)
+		return false;
+	carriages.audit = worker->audit;
 	carriages.standings = worker->standings;
 	carriages.linger = worker->linger;
 	carriages.scratch = worker->scratch;
@@ -239,6 +245,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static void finish(struct worker *worker)
 {
+	audit_client_free(worker->audit);
 	linger_free(worker->linger);
 	uv_walk(&worker->loop, close_handle, NULL);
 	uv_run(&worker->loop, UV_RUN_DEFAULT);

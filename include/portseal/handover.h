@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "portseal/address.h"
+#include "portseal/audit_line.h"
 #include "portseal/err.h"
 #include "portseal/identity.h"
 #include "portseal/refusal.h"
@@ -51,6 +52,7 @@ struct handover {
 	char service_name[HANDOVER_SERVICE_MAX];
 	struct address target;
 	uint64_t connect_ms, idle_ms;
+	struct audit_who who;                /* for the audit trail; len 0 where none is written */
 	struct handover_presented presented; /* last: its end does not travel */
 };
 

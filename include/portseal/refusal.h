@@ -37,7 +37,8 @@ enum refusal {
 	REFUSAL_TOO_MANY_HANDSHAKES,
 	REFUSAL_TOO_MANY_CONNECTIONS,
 	REFUSAL_RATE_LIMITED,
-	REFUSAL_INTERNAL, /* our own fault: memory, a library's failure */
+	REFUSAL_AUDIT_FAILED, /* what is not on record does not enter */
+	REFUSAL_INTERNAL,     /* our own fault: memory, a library's failure */
 	REFUSAL_COUNT,
 };
 

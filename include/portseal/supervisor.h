@@ -22,10 +22,12 @@
 
 #include "portseal/err.h"
 #include "portseal/scoreboard.h"
+#include "portseal/text.h"
 
 #define SUPERVISOR_WORKERS_MAX SCOREBOARD_SLOTS
 
-enum role_kind { ROLE_GATEKEEPER, ROLE_WORKER };
+enum role_kind { ROLE_GATEKEEPER, ROLE_WORKER, ROLE_AUDITOR };
+#define ROLE_KINDS 3
 
 /* What a role finds when it starts. Descriptors are close-on-exec and non-blocking, and stay the role's until it exits. */
 struct role_env {
@@ -35,6 +37,7 @@ struct role_env {
 	int slot;                 /* worker: its end of its slot's channel; gatekeeper: -1 */
 	unsigned n_slots;         /* number of workers */
 	const int *slots;         /* gatekeeper: the far ends, one for each worker; worker: NULL */
+	int audit;                /* channel to the auditor (audit_record.h); -1 where there is none, and in the auditor */
 	struct scoreboard *board; /* NULL when the daemon has none */
 	uint32_t generation;      /* of the configuration it was started with; counts from 1 */
 	bool on_trial;            /* gatekeeper: loads and says it is ready, but serves nobody until ROLE_GENERATION */
@@ -48,12 +51,15 @@ enum role_message {
 	ROLE_DRAIN, /* supervisor: take nothing new, finish what runs within body uint64_t ms, then cut the rest; exit 0,
 	                  * or 1 when something was cut */
 	ROLE_RETIRE, /* supervisor to gatekeepers: another generation is in force: accept nothing more, finish every connection
-	                  * that is on its way in, then exit 0 */
+	                  * that is on its way in, then exit 0. To the auditor: sign, let go of the file, exit 0 */
 	ROLE_SLOT_DOWN,  /* supervisor to gatekeepers: body uint32_t slot: its worker is gone, prefer others */
 	ROLE_SLOT_UP,    /* supervisor to gatekeepers: body uint32_t slot: serves (again) */
 	ROLE_GENERATION, /* supervisor to workers and to gatekeepers on trial: body uint32_t: this generation of gatekeepers
 	                  * is in force now */
-	ROLE_OWN = 64,   /* supervisor to workers: types from here on are the daemon's own (brief_worker) */
+	ROLE_CLIENT, /* supervisor to the auditor, with a descriptor: the far end of a role's audit channel; body uint64_t: its
+	              * kind. It lives until the role has closed the other one. */
+	ROLE_LOST,     /* supervisor to the auditor: body uint64_t: so many connections ended with their worker, untold */
+	ROLE_OWN = 64, /* supervisor to workers: types from here on are the daemon's own (brief_worker) */
 };
 
 struct supervisor_config {
@@ -62,6 +68,9 @@ struct supervisor_config {
 	unsigned n_workers;
 	int (*run_gatekeeper)(const struct role_env *env); /* return value is the exit code */
 	int (*run_worker)(const struct role_env *env);
+	/* NULL: no auditor. One process; it ends last when the daemon drains, and is replaced (ROLE_RETIRE, then the next
+	 * one) when another generation is put in force. */
+	int (*run_auditor)(const struct role_env *env);
 	void *daemon;                   /* handed to the roles */
 	struct scoreboard *board;       /* borrowed, may be NULL */
 	uint64_t drain_ms;              /* after TERM: roles still alive this long (plus a grace of 3 s) later are killed */
@@ -85,6 +94,8 @@ struct supervisor_config {
 		retire_ms; /* gatekeepers that have not finished so long after they were told to are killed; 0: two minutes */
 	/* A number that changes when a file of the configuration does; asked once a second. NULL or 0: not watched. */
 	uint64_t (*fingerprint)(void *daemon);
+	/* Adds ,"key":value of its own to the status object; may be NULL. */
+	void (*add_status)(void *daemon, struct text *text);
 	int status_fd; /* listening unix socket: whoever connects reads one JSON object; 0: none */
 };
 

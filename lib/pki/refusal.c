@@ -48,6 +48,7 @@ static const struct refusal_entry entries[REFUSAL_COUNT] = {
 	                                  "too many handshakes are under way" },
 	[REFUSAL_TOO_MANY_CONNECTIONS] = { "too-many-connections", ALERT_INTERNAL_ERROR, "too many connections" },
 	[REFUSAL_RATE_LIMITED] = { "rate-limited", ALERT_INTERNAL_ERROR, "too many connections in too short a time" },
+	[REFUSAL_AUDIT_FAILED] = { "audit-failed", ALERT_INTERNAL_ERROR, "the audit trail cannot be written" },
 	[REFUSAL_INTERNAL] = { "internal", ALERT_INTERNAL_ERROR, "a fault of our own" },
 };
 

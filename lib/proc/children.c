@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "introduce.h"
 #include "portseal/channel.h"
 #include "portseal/log.h"
 
@@ -32,7 +33,9 @@ uint64_t children_now_ms(void)
 
 const char *children_kind_name(enum role_kind kind)
 {
-	return kind == ROLE_GATEKEEPER ? "gatekeeper" : "worker";
+	static const char *const names[ROLE_KINDS] = { "gatekeeper", "worker", "auditor" };
+
+	return names[kind];
 }
 
 static enum ps_err open_slots(struct children *children)
@@ -67,7 +70,7 @@ static enum ps_err add(struct children *children, const struct child *pattern, u
 			return PS_E_LIMIT;
 		*place = *pattern;
 		place->index = index;
-		place->control = -1;
+		place->control = place->audit = -1;
 	}
 	return PS_OK;
 }
@@ -89,8 +92,11 @@ enum ps_err children_open(struct children *children, const struct supervisor_con
 		errno = saved;
 		return err;
 	}
+	pattern.kind = ROLE_AUDITOR;
+	err = add(children, &pattern, config->run_auditor != NULL ? 1 : 0);
 	pattern.kind = ROLE_WORKER;
-	err = add(children, &pattern, config->n_workers);
+	if (err == PS_OK)
+		err = add(children, &pattern, config->n_workers);
 	pattern.kind = ROLE_GATEKEEPER;
 	return err == PS_OK ? add(children, &pattern, config->n_gatekeepers) : err;
 }
@@ -103,8 +109,10 @@ static void close_open(int fd)
 
 void children_close(struct children *children)
 {
-	for (unsigned i = 0; i < children->n; i++)
+	for (unsigned i = 0; i < children->n; i++) {
 		close_open(children->at[i].control);
+		close_open(children->at[i].audit);
+	}
 	for (unsigned slot = 0; slot < children->config->n_workers; slot++) {
 		close_open(children->near[slot]);
 		close_open(children->far[slot]);
@@ -114,12 +122,14 @@ void children_close(struct children *children)
 static void keep_only_own_descriptors(const struct children *children, const struct child *self)
 {
 	close(children->signals);
-	for (unsigned i = 0; i < children->n; i++)
+	for (unsigned i = 0; i < children->n; i++) {
 		close_open(children->at[i].control);
+		close_open(children->at[i].audit);
+	}
 	for (unsigned slot = 0; slot < children->config->n_workers; slot++) {
-		if (self->kind == ROLE_WORKER)
+		if (self->kind != ROLE_GATEKEEPER)
 			close(children->far[slot]);
-		if (self->kind == ROLE_GATEKEEPER || slot != self->index)
+		if (self->kind != ROLE_WORKER || slot != self->index)
 			close(children->near[slot]);
 	}
 }
@@ -145,7 +155,14 @@ static void yield_to_workers(void)
 	(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + GATEKEEPER_YIELDS);
 }
 
-static _Noreturn void run_role(const struct children *children, const struct child *self, int control)
+static int run(const struct supervisor_config *config, const struct role_env *env)
+{
+	if (env->kind == ROLE_AUDITOR)
+		return config->run_auditor(env);
+	return env->kind == ROLE_WORKER ? config->run_worker(env) : config->run_gatekeeper(env);
+}
+
+static _Noreturn void run_role(const struct children *children, const struct child *self, int control, int audit)
 {
 	const struct supervisor_config *config = children->config;
 	struct role_env env = {
@@ -155,6 +172,7 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 		.slot = self->kind == ROLE_WORKER ? children->near[self->index] : -1,
 		.n_slots = config->n_workers,
 		.slots = self->kind == ROLE_GATEKEEPER ? children->far : NULL,
+		.audit = audit,
 		.board = config->board,
 		.generation = self->generation,
 		.on_trial = self->standing == CHILD_TRIAL,
@@ -168,7 +186,7 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	if (self->kind == ROLE_GATEKEEPER)
 		yield_to_workers();
-	exit(self->kind == ROLE_WORKER ? config->run_worker(&env) : config->run_gatekeeper(&env));
+	exit(run(config, &env));
 }
 
 static void tell(const struct child *child, enum role_message type, uint32_t number)
@@ -235,17 +253,26 @@ static void back_off(struct child *child)
 		child->backoff_ms = child->backoff_ms * 2 < BACKOFF_MAX_MS ? child->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
+static void close_audit(struct child *child)
+{
+	close_open(child->audit);
+	child->audit = -1;
+}
+
 static void start(struct children *children, struct child *child)
 {
 	int ends[2] = { -1, -1 };
+	int audit = -1;
 	pid_t pid = -1;
 
 	child->forked_ms = children_now_ms();
-	if (channel_pair(ends) != PS_OK || (pid = fork()) < 0) {
+	if (channel_pair(ends) != PS_OK || introduce_open(children, child, &audit) != PS_OK || (pid = fork()) < 0) {
 		log_event(LOG_ERROR, "role-not-started", "%s %u: %s", children_kind_name(child->kind), child->index,
 		          strerror(errno));
 		close_open(ends[0]);
 		close_open(ends[1]);
+		close_open(audit);
+		close_audit(child);
 		if (child->backoff_ms == 0)
 			child->backoff_ms = BACKOFF_FIRST_MS;
 		back_off(child);
@@ -253,12 +280,14 @@ static void start(struct children *children, struct child *child)
 	}
 	if (pid == 0) {
 		close(ends[0]);
-		run_role(children, child, ends[1]);
+		run_role(children, child, ends[1], audit);
 	}
 	close(ends[1]);
+	close_open(audit);
 	child->pid = pid;
 	child->control = ends[0];
 	child->told_to_drain = false;
+	introduce(children, child);
 	if (child->kind == ROLE_GATEKEEPER)
 		tell_of_slots(children, child);
 }
@@ -267,6 +296,14 @@ static void start(struct children *children, struct child *child)
 static bool is_due(const struct child *child)
 {
 	return child->pid == 0 && (child->standing == CHILD_IN_FORCE || child->standing == CHILD_TRIAL);
+}
+
+void children_start_auditor(struct children *children)
+{
+	for (unsigned i = 0; i < children->n; i++)
+		if (children->at[i].kind == ROLE_AUDITOR && is_due(&children->at[i]) &&
+		    children->at[i].restart_ms <= children_now_ms())
+			start(children, &children->at[i]);
 }
 
 void children_start_due(struct children *children)
@@ -344,12 +381,26 @@ void children_drain(struct child *child, uint64_t ms)
 		kill(child->pid, SIGKILL);
 }
 
+/* The next one starts when it has ended: there is one file, and one writer of it. */
+static void replace(struct child *auditor)
+{
+	auditor->told_to_drain = true;
+	auditor->replaced = true;
+	auditor->retired_ms = children_now_ms();
+	tell_or_kill(auditor, ROLE_RETIRE, NULL, 0);
+}
+
 static void retire(struct child *child)
 {
 	child->standing = CHILD_RETIRING;
 	child->told_to_drain = true;
 	child->retired_ms = children_now_ms();
 	tell_or_kill(child, ROLE_RETIRE, NULL, 0);
+}
+
+static bool is_ending(const struct child *child)
+{
+	return child->standing == CHILD_RETIRING || (child->replaced && child->pid > 0 && child->told_to_drain);
 }
 
 static uint64_t overdue_ms(const struct children *children, const struct child *child)
@@ -362,10 +413,10 @@ void children_end_overdue(struct children *children)
 	for (unsigned i = 0; i < children->n; i++) {
 		struct child *child = &children->at[i];
 
-		if (child->standing != CHILD_RETIRING || children_now_ms() < overdue_ms(children, child))
+		if (!is_ending(child) || children_now_ms() < overdue_ms(children, child))
 			continue;
-		log_event(LOG_WARN, "role-killed", "gatekeeper %u of generation %u did not finish", child->index,
-		          child->generation);
+		log_event(LOG_WARN, "role-killed", "%s %u of generation %u did not finish", children_kind_name(child->kind),
+		          child->index, child->generation);
 		kill(child->pid, SIGKILL);
 		child->retired_ms = children_now_ms(); /* it takes a moment to die: once is enough */
 	}
@@ -378,7 +429,7 @@ uint64_t children_next_overdue_ms(const struct children *children)
 	for (unsigned i = 0; i < children->n; i++) {
 		const struct child *child = &children->at[i];
 
-		if (child->standing == CHILD_RETIRING && overdue_ms(children, child) < next_ms)
+		if (is_ending(child) && overdue_ms(children, child) < next_ms)
 			next_ms = overdue_ms(children, child);
 	}
 	return next_ms;
@@ -392,10 +443,12 @@ void children_promote_trial(struct children *children, void *daemon)
 		if (child->standing == CHILD_TRIAL) {
 			child->standing = CHILD_IN_FORCE;
 			tell_or_kill(child, ROLE_GENERATION, &child->generation, sizeof(child->generation));
-		} else if (child->standing == CHILD_IN_FORCE && child->kind == ROLE_WORKER) {
-			/* It lives on; only its replacement, should it die, starts with the new one. */
+		} else if (child->standing == CHILD_IN_FORCE && child->kind != ROLE_GATEKEEPER) {
+			/* A worker lives on; only its replacement, should it die, starts with the new one. */
 			child->generation++;
 			child->daemon = daemon;
+			if (child->kind == ROLE_AUDITOR && child->pid > 0)
+				replace(child);
 		} else if (child->standing == CHILD_IN_FORCE) {
 			if (child->pid > 0)
 				retire(child);
@@ -418,6 +471,7 @@ uint64_t children_bury(struct children *children, struct child *child)
 	uint64_t lost = 0;
 
 	close_open(child->control);
+	close_audit(child);
 	child->control = -1;
 	child->pid = 0;
 	child->ready = false;
@@ -425,6 +479,8 @@ uint64_t children_bury(struct children *children, struct child *child)
 		lost = scoreboard_clear_slot(children->config->board, child->index);
 	if (child->standing == CHILD_RETIRING)
 		child->standing = CHILD_VACANT;
+	else if (child->replaced && child->told_to_drain)
+		child->restart_ms = 0;
 	else
 		back_off(child);
 	return lost;

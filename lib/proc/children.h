@@ -15,8 +15,8 @@
 
 #include "portseal/supervisor.h"
 
-/* Workers, and gatekeepers of the generation in force, of one on trial and of several that retire. */
-#define CHILDREN_MAX (6 * SUPERVISOR_WORKERS_MAX)
+/* The auditor, workers, and gatekeepers of the generation in force, of one on trial and of several that retire. */
+#define CHILDREN_MAX (6 * SUPERVISOR_WORKERS_MAX + 1)
 
 enum child_standing {
 	CHILD_VACANT, /* the place is free */
@@ -35,6 +35,8 @@ struct child {
 	int control;  /* -1: not running, or the role closed it */
 	bool ready;   /* runs and said so */
 	bool told_to_drain;
+	bool replaced; /* auditor: ends so that the next one starts at once */
+	int audit;     /* the auditor's end of its audit channel (introduce.h); -1: none */
 	uint64_t forked_ms;
 	uint64_t retired_ms; /* when it was told to */
 	uint64_t restart_ms; /* when to fork it again, while pid is 0 */
@@ -48,6 +50,7 @@ struct children {
 	int far[SUPERVISOR_WORKERS_MAX];  /* the gatekeepers' ends */
 	struct child at[CHILDREN_MAX];
 	unsigned n;
+	uint64_t untold; /* connections that ended with their worker, not told to an auditor yet */
 };
 
 uint64_t children_now_ms(void);
@@ -71,6 +74,8 @@ void children_close(struct children *children);
 
 /* Forks each role that does not run and whose time has come. */
 void children_start_due(struct children *children);
+/* The same of the auditor alone: while the others drain, it is still needed. */
+void children_start_auditor(struct children *children);
 /* When the next one is to be forked; UINT64_MAX when all run. */
 uint64_t children_next_start_ms(const struct children *children);
 

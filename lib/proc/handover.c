@@ -67,7 +67,8 @@ static bool take_connection(struct handover_message *message, const uint8_t *bod
 	struct handover *handover = &message->body.connection;
 
 	return copy_with_chain(handover, TRAVELS(struct handover, 0), body, body_len) &&
-	       suite_find(handover->secrets.suite) != NULL && is_terminated(handover->peer, sizeof(handover->peer)) &&
+	       suite_find(handover->secrets.suite) != NULL && audit_who_is_good(&handover->who) &&
+	       is_terminated(handover->peer, sizeof(handover->peer)) &&
 	       is_terminated(handover->client, sizeof(handover->client)) &&
 	       is_terminated(handover->service_name, sizeof(handover->service_name)) &&
 	       is_terminated(handover->target.host, sizeof(handover->target.host)) &&

@@ -67,6 +67,8 @@ static void build(struct text *text, const struct supervisor_config *config, con
 	add_reload(text, reload);
 	if (config->board != NULL)
 		text_addf(text, ",\"connections\":%" PRIu64, scoreboard_total(config->board));
+	if (config->add_status != NULL)
+		config->add_status(reload->daemon, text);
 	text_add(text, ",");
 	add_roles(text, reload->children);
 	text_add(text, "}\n");

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "children.h"
+#include "introduce.h"
 #include "portseal/channel.h"
 #include "portseal/log.h"
 #include "reload.h"
@@ -28,6 +29,7 @@ enum phase {
 	PHASE_SERVING,
 	PHASE_DRAIN_FIRST, /* the kind that goes first drains */
 	PHASE_DRAIN_SECOND,
+	PHASE_DRAIN_AUDITOR, /* nobody has anything more to tell it */
 	PHASE_OVER,
 };
 
@@ -64,6 +66,10 @@ static void on_ready(struct supervisor *supervisor, struct child *child)
 		children_tell(&supervisor->children, ROLE_GATEKEEPER, ROLE_SLOT_UP, child->index);
 	if (child->standing != CHILD_IN_FORCE)
 		return;
+	if (child->replaced) {
+		child->replaced = false;
+		return;
+	}
 	if (supervisor->phase != PHASE_STARTING) {
 		log_event(LOG_INFO, "role-restarted", "%s %u", children_kind_name(child->kind), child->index);
 		return;
@@ -157,6 +163,7 @@ static void on_death(struct supervisor *supervisor, struct child *child, int sta
 	if (child->told_to_drain && WIFEXITED(status))
 		return;
 	log_death(supervisor, child, status, lost);
+	introduce_tell_lost(&supervisor->children, lost);
 	if (child->kind == ROLE_WORKER)
 		children_tell(&supervisor->children, ROLE_GATEKEEPER, ROLE_SLOT_DOWN, child->index);
 }
@@ -215,7 +222,12 @@ static void go_on_draining(struct supervisor *supervisor)
 		supervisor->phase = PHASE_DRAIN_SECOND;
 		drain_kind(supervisor, drain_second(supervisor));
 	}
-	if (supervisor->phase == PHASE_DRAIN_SECOND && !children_any_alive(&supervisor->children, drain_second(supervisor)))
+	if (supervisor->phase == PHASE_DRAIN_SECOND &&
+	    !children_any_alive(&supervisor->children, drain_second(supervisor))) {
+		supervisor->phase = PHASE_DRAIN_AUDITOR;
+		drain_kind(supervisor, ROLE_AUDITOR);
+	}
+	if (supervisor->phase == PHASE_DRAIN_AUDITOR && !children_any_alive(&supervisor->children, ROLE_AUDITOR))
 		supervisor->phase = PHASE_OVER;
 }
 
@@ -280,6 +292,8 @@ static void turn(struct supervisor *supervisor)
 		return;
 	if (is_draining(supervisor)) {
 		go_on_draining(supervisor);
+		if (supervisor->phase < PHASE_DRAIN_AUDITOR)
+			children_start_auditor(&supervisor->children);
 		return;
 	}
 	if (supervisor->phase == PHASE_SERVING)

@@ -54,6 +54,7 @@ static void test_names_are_those_of_the_contract(void **state)
 		{ REFUSAL_TOO_MANY_HANDSHAKES, "too-many-handshakes", ALERT_INTERNAL_ERROR },
 		{ REFUSAL_TOO_MANY_CONNECTIONS, "too-many-connections", ALERT_INTERNAL_ERROR },
 		{ REFUSAL_RATE_LIMITED, "rate-limited", ALERT_INTERNAL_ERROR },
+		{ REFUSAL_AUDIT_FAILED, "audit-failed", ALERT_INTERNAL_ERROR },
 		{ REFUSAL_INTERNAL, "internal", ALERT_INTERNAL_ERROR },
 	};
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -106,6 +107,9 @@ REASONS = {
                                   CERTIFICATES_ONLY, ("tls", UNDELIVERED, "too many handshakes are under way")),
     "too-many-connections": Reason("limits.connections is", 80, (UNDELIVERED, "a limit of the relay is reached"),
                                    CERTIFICATES_ONLY, ("application", UNDELIVERED, "a limit of the relay is reached")),
+    "audit-failed": Reason("audit.log: no such file or directory", 80, (UNDELIVERED, "a limit of the relay is reached"),
+                           Unseen("explain judges certificates and writes no trail"),
+                           ("application", UNDELIVERED, "a limit of the relay is reached")),
 }
 # A reason of the contract that nothing can bring about yet. The test below notices when that changes.
 NOT_YET = {"rate-limited": "REFUSAL_RATE_LIMITED"}
@@ -264,6 +268,12 @@ class Reasons(Scenario):
 
     def unknown_service(self):
         return Scene(self.open_relay(), service="nope", openssl=("-alpn", "portseal/nope"))
+
+    def audit_failed(self):
+        directory = tempfile.mkdtemp(dir=self.dir)
+        relay = self.open_relay(extra=f'audit = {{ file = "{directory}/audit.log"; }};')
+        shutil.rmtree(directory)
+        return Scene(relay)
 
     def too_many_connections(self):
         relay = self.open_relay(extra="limits = { connections = 1; };")
