@@ -93,14 +93,14 @@ class Bench:
                         self.measure(number, load, pair)
 
     def judge(self):
-        """A pair that does not verify is not measured."""
+        """A pair that leads nowhere or does not verify is not measured."""
         for pair in list(self.pairs):
-            if not pair.has_tls:
-                continue
             try:
-                pairs.judge_tls(self.start(pair, self.backend.port))
+                pairs.judge_path(self.start(pair, self.backend.port))
+                if pair.has_tls:
+                    pairs.judge_tls(self.pair)
             except (pairs.Failed, OSError) as error:
-                self.fail(pair, "its TLS", error)
+                self.fail(pair, "before anything was measured", error)
                 self.pairs.remove(pair)
             if self.pair is not None:
                 self.stop()

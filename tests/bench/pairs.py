@@ -265,6 +265,14 @@ def await_listener(port, process):
     raise Failed(f"{process.argv[0]} does not listen on {port}")
 
 
+def judge_path(pair):
+    """What goes in on the client's side comes back from the application."""
+    with socket.create_connection(("127.0.0.1", pair.port), timeout=PATIENCE) as plain:
+        plain.sendall(b"Eping")
+        if plain.recv(4) != b"ping":
+            raise Failed(f"{pair.label} does not lead to the application")
+
+
 def judge_tls(pair):
     """A pair that lets anyone in, or speaks something else, must not win: its server's side is asked by OpenSSL."""
     def ask(with_certificate):
