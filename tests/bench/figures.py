@@ -28,6 +28,7 @@ def at_most(bound):
 METRICS = (
     Metric("kept", "per_second", "requests over 50 kept connections", "1/s", "more", ratio_of(1.4)),
     Metric("kept", "p99_us", "their p99", "ms", "less", digits=2, scale=1e-3),
+    Metric("kept", "cpu_per_1000", "CPU per 1,000 requests, both sides", "ms", "less", digits=1, scale=1e3),
     Metric("new", "per_second", "new connections", "1/s", "more", ratio_of(6), "portseal-h2"),
     Metric("new", "p99_us", "their p99", "ms", "less", ratio_of(4), "portseal-h2", digits=1, scale=1e-3),
     Metric("new", "cpu_client_per_1000", "CPU per 1,000 connections, client's side", "s", "less", digits=3),

@@ -16,6 +16,7 @@ GIB = 1 << 30
 KEPT = 50        # connections of the workloads with small requests
 RATE = 5000      # requests a second where the clock decides
 ATTACKERS = 16   # clients of a storm, each shaking hands as fast as it can
+IDLE_SECONDS = 2  # how long connections have done nothing when they are weighed
 PATIENCE = 150
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -203,6 +204,7 @@ class Idle(Workload):
             if b"holding" not in holder.stdout.readline():
                 raise Failed("not every connection came about")
             used = cpu.figures()
+            time.sleep(IDLE_SECONDS)
             after = {side: settled(pair, side) for side in before}
             holder.communicate(timeout=PATIENCE)
             if holder.returncode != 0:
