@@ -166,8 +166,8 @@ def report(bench, begun):
             f"medians of {bench.given.rounds} rounds of {bench.given.seconds:g} s, ± half of the range; "
             "ratio: how many times better than the best of stunnel, HAProxy and nginx",
             f"meanwhile others used {typical:.0%} of the machine (median; at worst {worst:.0%})"]
-    tail = [f"p99 in the storm / p99 in quiet: {label} {ratio:.1f}"
-            for label, ratio in shown.storm_against_quiet().items()]
+    ratios = [f"{label} {ratio:.1f}" for label, ratio in shown.storm_against_quiet().items()]
+    tail = [f"p99 in the storm / p99 in quiet (goal: at most {figures.STORM_GOAL}): " + ", ".join(ratios)] if ratios else []
     tail += bench.notes + [f"FAILED: {text}" for _, text in bench.failures]
     if typical > 0.05:
         tail.append("NOT TO BE TRUSTED: the machine had other work to do")

@@ -57,6 +57,14 @@ class Figures(unittest.TestCase):
             shown = figures.Summary({"idle-1000": {"portseal-tls": [{"kb_server": value}]}}, [ours])
             self.assertIs(shown.verdict(shown.metrics[0], ours), verdict, value)
 
+    def test_another_pair_can_be_the_goal(self):
+        nginx = pair("nginx", compared=True)
+        for value, verdict in ((9.0, True), (11.0, False)):
+            shown = figures.Summary({"storm": {"nginx": [{"p99_us": 10.0}], "ours": [{"p99_us": value}]}}, [nginx, OURS])
+            metric = next(metric for metric in shown.metrics if metric.figure == "p99_us")
+            self.assertIs(shown.verdict(metric, OURS), verdict, value)
+            self.assertEqual(figures.goal_text(metric), "≤ that of nginx")
+
     def test_a_goal_of_one_pair_does_not_judge_another(self):
         shown, metric = summary("new", "per_second", [10], [10], [1])
         self.assertEqual(metric.goal_of, "portseal-h2")
