@@ -5,6 +5,7 @@
 #ifndef PORTSEAL_IDENTITY_H
 #define PORTSEAL_IDENTITY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,5 +54,8 @@ const char *identity_kind_name(enum identity_kind kind);
 /* The one name a log line shows: the CN, else the first URI, DNS, email or IP, else the serial in hexadecimal.
  * Text of the peer: free of control bytes, but whoever prints it escapes it. */
 void identity_label(const struct identity *identity, char out[static IDENTITY_LABEL_MAX]);
+
+/* Can it be the CN or OU of an identity: UTF-8 (RFC 3629) without control characters, and not empty? */
+bool identity_is_name(const void *bytes, size_t len);
 
 #endif

@@ -226,6 +226,8 @@ static enum ps_err check_exact(const char *key, const char *value, struct ps_cau
 		return not_meant(key, value, "is empty, and so matches nobody", cause);
 	if (strchr(value, '*') != NULL)
 		return not_meant(key, value, "has a wildcard, which only dns and uri know", cause);
+	if (!identity_is_name(value, strlen(value)))
+		return not_meant(key, value, "is not UTF-8 or holds a control character, and so matches nobody", cause);
 	return PS_OK;
 }
 

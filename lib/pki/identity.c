@@ -77,6 +77,11 @@ static bool is_clean_utf8(const unsigned char *at, size_t len)
 	return true;
 }
 
+bool identity_is_name(const void *bytes, size_t len)
+{
+	return len > 0 && is_clean_utf8(bytes, len);
+}
+
 /* dNSName, URI and rfc822Name are IA5Strings, and none of them can hold a space. */
 static bool is_clean_ascii(const unsigned char *at, size_t len)
 {

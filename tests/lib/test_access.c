@@ -199,6 +199,9 @@ static void test_rules_that_cannot_be_meant_are_refused(void **state)
 		{ .any = true, .cn = "alice" },
 		{ .cn = "" },
 		{ .cn = "al*" },
+		{ .cn = "J\xfcrgen" }, /* a file in Latin-1 */
+		{ .cn = "al\nice" },
+		{ .ou = "fin\x7f" },
 		{ .ou = "" },
 		{ .ou = "*" },
 		{ .dns = "" },
