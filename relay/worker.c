@@ -117,9 +117,12 @@ static void on_slot(uv_poll_t *poll, int status, int events)
 
 static void watch_slot(struct worker *worker)
 {
-	if (worker->draining)
+	const bool listens = uv_is_active((uv_handle_t *)&worker->slot) != 0;
+
+	/* libuv takes a descriptor out of epoll and puts it back for every start, also of what runs already. */
+	if (worker->draining || listens == is_listening(worker))
 		return;
-	if (is_listening(worker))
+	if (!listens)
 		uv_poll_start(&worker->slot, UV_READABLE, on_slot);
 	else
 		uv_poll_stop(&worker->slot);
