@@ -395,7 +395,7 @@ processes = {{ gatekeepers = 2; workers = 2; }};
         if config is None:
             config = self.relay_config({"app": (target, "{ any = true; }", "")}, **kwargs)
         path = self.file(f"relay-{len(self.started)}-{id(config)}.conf", config)
-        process = self.keep(Process([*argv_prefix, RELAY, "-c", path, *options], preexec=preexec))
+        process = self.keep(Process([*argv_prefix, RELAY, *options, "-c", path], preexec=preexec))
         process.wait_for(r"event=started|\"event\":\"started\"")
         process.ports = [int(line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1])
                          for line in process.find(r"event=listening address=[^u]")]
@@ -413,7 +413,7 @@ tunnels = ( {tunnels} );
 {extra}
 """
         path = self.file(f"sender-{len(self.started)}-{id(config)}.conf", config)
-        process = self.keep(Process([*argv_prefix, SENDER, "tunnel", "-c", path, *options]))
+        process = self.keep(Process([*argv_prefix, SENDER, "tunnel", *options, "-c", path]))
         process.wait_for(r"event=started")
         ports = [line.rsplit("address=", 1)[1].split()[0].rsplit(":", 1)[1]
                  for line in process.find(r"event=listening address=[^u]")]
