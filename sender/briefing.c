@@ -33,6 +33,7 @@ void briefing_of(const struct generation *generation, uint32_t number, struct br
 		.n_doors = (uint32_t)generation->n_sockets,
 		.idle_ms = config->timeouts.idle_ms,
 		.patience_ms = dial_patience_ms(config),
+		.answer_ms = config->timeouts.connect_ms,
 		.protocol = config->protocol,
 		.balance = config->balance,
 		.n_relays = (uint32_t)config->relays_list.n,

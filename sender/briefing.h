@@ -27,6 +27,7 @@ struct briefing {
 	uint32_t n_doors;
 	uint64_t idle_ms;
 	uint64_t patience_ms; /* how long a gatekeeper's dial lasts at most */
+	uint64_t answer_ms;   /* how long a relay may take to answer a request for a stream */
 	enum sender_protocol protocol;
 	enum relays_balance balance;
 	uint32_t n_relays;

@@ -146,7 +146,9 @@ static void on_response(void *owner, struct h2_stream *stream, const struct h2_r
 {
 	struct passage *passage = owner;
 
+	TAILQ_REMOVE(&passage->all->asked, passage, link);
 	passage->status = response->status;
+	passage->state = PASSAGE_ANSWERED;
 	if (response->status != STATUS_OK)
 		return;
 	passage->state = PASSAGE_THROUGH;
@@ -179,10 +181,11 @@ static void on_closed(void *owner, struct h2_stream *stream, const struct h2_str
 
 	(void)stream;
 	passage->stream = NULL;
-	if (passage->status != 0) {
+	if (passage->state == PASSAGE_ANSWERED) {
 		conclude(passage);
 		return;
 	}
+	TAILQ_REMOVE(&passage->all->asked, passage, link);
 	if (end->fate == H2_FATE_UNPROCESSED || end->fate == H2_FATE_CUT) {
 		passage_note(passage, "relay-cut", "the connection to the relay ended before it answered");
 		passage_seek(passage);
@@ -206,12 +209,14 @@ bool passage_ask(struct passage *passage)
 		.method = "CONNECT", .scheme = "", .authority = passage->service, .path = "", .content_length = -1
 	};
 
-	passage->status = 0;
 	if (pool_open(all->pool, passage->relay, &request, &stream_events, passage, &passage->stream, &passage->facts) !=
 	    PS_OK)
 		return false;
 	passage->state = PASSAGE_ASKED;
+	passage->asked_ms = uv_now(all->config.loop);
 	passage->n_tries++;
+	TAILQ_INSERT_TAIL(&all->asked, passage, link);
+	passages_arm(all, passage->asked_ms + all->config.briefing->answer_ms);
 	if (pool_streams(all->pool, passage->relay) > POOL_STREAMS)
 		passages_arm(all, 0); /* another link might help */
 	return true;
@@ -246,20 +251,53 @@ void passage_end(struct passage *passage)
 	else if (passage->state == PASSAGE_DIALLING)
 		dials_forget(all->dials, passage);
 	else if (passage->state == PASSAGE_ASKED)
+		TAILQ_REMOVE(&all->asked, passage, link);
+	if (passage->stream != NULL)
 		h2_stream_abandon(passage->stream, H2_CANCEL);
 	buf_release(&passage->body);
 	free(passage->failure);
 	free(passage);
 }
 
+/* The link may have died without a word, or the relay cannot be reached any more: a fresh one is tried, once. */
+static void give_up_waiting(struct passage *passage)
+{
+	struct passages *all = passage->all;
+	struct h2_stream *stream = passage->stream;
+
+	TAILQ_REMOVE(&all->asked, passage, link);
+	passage->stream = NULL;
+	pool_doubt(all->pool, passage->facts);
+	h2_stream_abandon(stream, H2_CANCEL);
+	passage_note(passage, "relay-timeout", "the relay did not answer in time");
+	if (passage->n_timeouts++ > 0)
+		passage->tried |= 1u << passage->relay;
+	passage_seek(passage);
+}
+
+/* Those asked first time out first. Returns when the next one will, UINT64_MAX: nobody. */
+static uint64_t expire_asked(struct passages *all)
+{
+	const uint64_t answer_ms = all->config.briefing->answer_ms;
+	struct passage *passage;
+
+	while ((passage = TAILQ_FIRST(&all->asked)) != NULL && uv_now(all->config.loop) >= passage->asked_ms + answer_ms)
+		give_up_waiting(passage);
+	return passage == NULL ? UINT64_MAX : passage->asked_ms + answer_ms;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct passages *all = timer->data;
-	uint64_t next_ms = dials_expire(all->dials);
+	uint64_t next_ms = earlier(dials_expire(all->dials), expire_asked(all));
 	const uint64_t pool_ms = pool_tend(all->pool, all->config.briefing->pool_min, all->config.briefing->pool_idle_ms);
 
-	if (pool_ms < next_ms)
-		next_ms = pool_ms;
+	next_ms = earlier(next_ms, pool_ms);
 	for (uint32_t i = 0; i < all->relays.n; i++)
 		passages_tend(all, i);
 	tell_refused(all);
@@ -381,6 +419,7 @@ enum ps_err passages_new(const struct passages_config *config, struct passages *
 		return PS_E_NOMEM;
 	fresh->config = *config;
 	TAILQ_INIT(&fresh->waiting);
+	TAILQ_INIT(&fresh->asked);
 	TAILQ_INIT(&fresh->refused);
 	const enum ps_err err = make_parts(fresh);
 	if (err != PS_OK) {

@@ -4,7 +4,7 @@
  *
  *     WAITING ──a link has room──▶ ASKED (CONNECT service) ──200──▶ THROUGH
  *        │ ▲                         │
- *        │ └──not processed, cut, 503: elsewhere, as no byte was sent
+ *        │ └──not processed, cut, 503, no answer in time: elsewhere, as no byte was sent
  *        ├──the relay speaks no HTTP/2, or none is wanted: a dial of its own──▶ THROUGH
  *        └──every relay was tried──▶ REFUSED ◀──403, 404, 502, 504──
  *

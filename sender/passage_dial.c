@@ -154,8 +154,13 @@ void passages_on_room(void *owner, uint32_t relay)
 
 	relays_worked(&all->relays, relay);
 	take_waiting(all, relay, NULL, &list);
-	while ((passage = TAILQ_FIRST(&list)) != NULL && passage_ask(passage))
+	while ((passage = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, passage, link);
+		if (passage_ask(passage))
+			continue;
+		TAILQ_INSERT_HEAD(&list, passage, link);
+		break;
+	}
 	TAILQ_CONCAT(&list, &all->waiting, link); /* they came first */
 	TAILQ_CONCAT(&all->waiting, &list, link);
 	passages_arm(all, 0);

@@ -17,7 +17,8 @@
 enum passage_state {
 	PASSAGE_WAITING,  /* for a link with room; in the list */
 	PASSAGE_DIALLING, /* for a connection of its own */
-	PASSAGE_ASKED,    /* CONNECT was sent */
+	PASSAGE_ASKED,    /* CONNECT was sent; in the list */
+	PASSAGE_ANSWERED, /* not by 200: what is said about it is still coming */
 	PASSAGE_THROUGH,
 	PASSAGE_REFUSED, /* to be told, or told */
 };
@@ -38,12 +39,14 @@ struct passage {
 	uint32_t relay;      /* RELAYS_NONE: it counts at none */
 	uint32_t tried;      /* set of relays that failed it */
 	unsigned n_tries;
-	struct h2_stream *stream; /* ASKED */
+	unsigned n_timeouts;
+	uint64_t asked_ms;
+	struct h2_stream *stream; /* ASKED, ANSWERED */
 	const struct pool_facts *facts;
 	unsigned status; /* of the answer */
 	struct buf body; /* of an answer that refuses */
 	struct passage_failure *failure;
-	TAILQ_ENTRY(passage) link; /* WAITING, or REFUSED and not told */
+	TAILQ_ENTRY(passage) link; /* WAITING, ASKED, or REFUSED and not told */
 };
 
 TAILQ_HEAD(passage_list, passage);
@@ -55,7 +58,7 @@ struct passages {
 	struct relays relays;
 	char relay_texts[RELAYS_MAX][ADDRESS_TEXT_MAX];
 	uint64_t warm_ms[RELAYS_MAX]; /* when a link that nobody waits for may be dialled */
-	struct passage_list waiting, refused;
+	struct passage_list waiting, asked, refused;
 	uv_timer_t timer;
 	bool shut; /* nobody will come any more */
 };
@@ -65,7 +68,7 @@ struct passages {
 /* On to the next relay that was not tried; REFUSED when there is none. Not in any list. */
 void passage_seek(struct passage *passage);
 
-/* Sends CONNECT if a link to its relay has room. */
+/* Sends CONNECT if a link to its relay has room. Not in any list. */
 bool passage_ask(struct passage *passage);
 
 /* Remembers why, for the case that it was the last relay. */

@@ -236,6 +236,13 @@ enum ps_err pool_open(struct pool *pool, uint32_t relay, const struct h2_request
 	return PS_OK;
 }
 
+void pool_doubt(struct pool *pool, const struct pool_facts *facts)
+{
+	for (struct link *link = pool->links; link != NULL; link = link->next)
+		if (&link->facts == facts)
+			retire(link);
+}
+
 size_t pool_count(const struct pool *pool, uint32_t relay)
 {
 	size_t n = 0;

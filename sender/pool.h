@@ -63,6 +63,9 @@ enum ps_err pool_open(struct pool *pool, uint32_t relay, const struct h2_request
                       const struct h2_stream_events *events, void *owner, struct h2_stream **stream,
                       const struct pool_facts **facts) PS_MUST_CHECK;
 
+/* It did not answer: takes no new streams. Those that it has may be luckier. */
+void pool_doubt(struct pool *pool, const struct pool_facts *facts);
+
 /* Links to it that are OPEN or OPENING, and the streams on those and STALE ones. */
 size_t pool_count(const struct pool *pool, uint32_t relay);
 size_t pool_streams(const struct pool *pool, uint32_t relay);

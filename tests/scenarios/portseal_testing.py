@@ -410,6 +410,7 @@ processes = {{ gatekeepers = 2; workers = 2; }};
 relays = ( {{ address = "127.0.0.1:{relay_port}"; server_name = "{name}"; }} );
 tls = {{ certificate = "{self.crt(identity)}"; key = "{self.key(identity)}"; relay_ca = "{self.pki}/ca.crt"; }};
 tunnels = ( {tunnels} );
+protocol = "{protocol}";
 {extra}
 """
         path = self.file(f"sender-{len(self.started)}-{id(config)}.conf", config)

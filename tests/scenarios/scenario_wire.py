@@ -155,12 +155,13 @@ class Wire(Scenario):
         relay.address = f"{host}:{relay.port}"
         return relay
 
-    def sender_config(self, address, connect="5s"):
+    def sender_config(self, address, connect="5s", protocol="tls"):
         return self.file("near.conf", f"""
 relays = ( {{ address = "{address}"; server_name = "relay.wire"; }} );
 tls = {{ certificate = "{self.crt(CLIENT)}"; key = "{self.key(CLIENT)}"; relay_ca = "{self.pki}/ca.crt"; }};
 tunnels = ( {{ listen = "127.0.0.1:0"; service = "app"; }} );
 service = "app";
+protocol = "{protocol}";
 timeouts = {{ connect = "{connect}"; }};
 """)
 
@@ -307,7 +308,7 @@ class Firewalls(Wire):
     def test_a_tunnel_goes_on_when_the_network_is_back(self):
         relay = self.far_relay(self.application.target)
         tunnel = self.keep(Process([*self.near.prefix, SENDER, "tunnel", "-c",
-                                    self.sender_config(relay.address, "300ms")]))
+                                    self.sender_config(relay.address, "300ms", protocol="auto")]))
         port = int(tunnel.wait_for(r"event=listening address=127\.0\.0\.1:(\d+)").group(1))
         tunnel.wait_for("event=started")
 

@@ -148,6 +148,7 @@ static void set_briefing(uint32_t generation, uint32_t n_relays, enum sender_pro
 		.protocol = protocol,
 		.n_relays = n_relays,
 		.patience_ms = 60000,
+		.answer_ms = 60000,
 		.pool_min = 1,
 		.pool_max = 4,
 		.pool_idle_ms = 60000,
@@ -489,6 +490,22 @@ static void test_a_relay_that_dies_with_every_request_is_given_up(void **state)
 	stop();
 }
 
+static void test_a_link_that_is_silent_is_replaced_once_and_then_given_up(void **state)
+{
+	(void)state;
+	start(1, SENDER_PROTOCOL_AUTO);
+	rig.briefing.answer_ms = 30;
+	rig.status = 0;
+	struct guest *guest = enter();
+	struct server *server = serve_next();
+	until(server->n_requests == 1);
+	server = serve_next();
+	until(server->n_requests == 1);
+	until(guest->refused);
+	assert_string_equal(guest->reason, "relay-timeout");
+	stop();
+}
+
 static void test_a_relay_that_ends_before_its_settings_has_failed(void **state)
 {
 	(void)state;
@@ -640,6 +657,7 @@ int main(void)
 		cmocka_unit_test(test_an_answer_of_503_is_asked_elsewhere),
 		cmocka_unit_test(test_a_relay_that_dies_with_the_request_is_asked_anew),
 		cmocka_unit_test(test_a_relay_that_dies_with_every_request_is_given_up),
+		cmocka_unit_test(test_a_link_that_is_silent_is_replaced_once_and_then_given_up),
 		cmocka_unit_test(test_a_relay_that_ends_before_its_settings_has_failed),
 		cmocka_unit_test(test_after_goaway_streams_stay_and_new_ones_go_elsewhere),
 		cmocka_unit_test(test_another_generation_replaces_the_link_and_keeps_its_streams),
