@@ -403,8 +403,8 @@ processes = {{ gatekeepers = 2; workers = 2; }};
         return process
 
     def tunnel(self, relay_port, service="app", identity="alice", listen="127.0.0.1:0", extra="", name="localhost",
-               argv_prefix=(), options=AEAD):
-        """A running sender; .port is its first tunnel's."""
+               argv_prefix=(), options=AEAD, protocol="tls"):
+        """A running sender; .port is its first tunnel's. What it does with a pool: scenario_pool.py."""
         tunnels = f'{{ listen = "{listen}"; {f"service = {chr(34)}{service}{chr(34)};" if service else ""} }}'
         config = f"""
 relays = ( {{ address = "127.0.0.1:{relay_port}"; server_name = "{name}"; }} );
