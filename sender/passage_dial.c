@@ -37,8 +37,7 @@ static const struct passage *first_waiting(const struct passages *all, uint32_t 
 	const struct passage *first = NULL, *passage;
 
 	*n = 0;
-	TAILQ_FOREACH(passage, &all->waiting, link)
-	{
+	for (passage = TAILQ_FIRST(&all->waiting); passage != NULL; passage = TAILQ_NEXT(passage, link)) {
 		if (passage->relay != relay)
 			continue;
 		if (first == NULL)
@@ -141,8 +140,8 @@ static void fail_waiting(struct passages *all, uint32_t relay, const char *servi
 	struct passage *passage;
 
 	take_waiting(all, relay, service, &list);
-	TAILQ_FOREACH(passage, &list, link)
-	fail_one(passage, relay, reason, detail);
+	for (passage = TAILQ_FIRST(&list); passage != NULL; passage = TAILQ_NEXT(passage, link))
+		fail_one(passage, relay, reason, detail);
 	seek_all(&list);
 }
 
