@@ -43,9 +43,10 @@ struct audit_client {
 	uint64_t last_id;
 	uint64_t lost; /* to be told with the next record that has room */
 	enum audit_policy policy;
-	bool greeted;    /* an auditor has said hello */
-	bool resume_due; /* and has not been answered yet */
-	bool silent;     /* the patience with it was over: said once */
+	uint64_t auditor; /* the number of the one that said hello last */
+	bool greeted;     /* an auditor has said hello */
+	bool resume_due;  /* and has not been answered yet */
+	bool silent;      /* the patience with it was over: said once */
 };
 
 static void on_channel(uv_poll_t *poll, int status, int events);
@@ -66,7 +67,7 @@ static enum ps_err send_resume(struct audit_client *client)
 
 	if (!client->resume_due)
 		return PS_OK;
-	err = channel_send(client->channel, AUDIT_MESSAGE_RESUME, NULL, 0, -1);
+	err = channel_send(client->channel, AUDIT_MESSAGE_RESUME, &client->auditor, sizeof(client->auditor), -1);
 	client->resume_due = err != PS_OK;
 	return err;
 }
@@ -113,6 +114,7 @@ static void on_hello(struct audit_client *client, const struct audit_hello *hell
 	struct audit_wait *wait;
 
 	client->policy = (enum audit_policy)hello->policy;
+	client->auditor = hello->number;
 	client->greeted = true;
 	client->resume_due = true;
 	TAILQ_FOREACH(wait, &client->queue, link)

@@ -2,6 +2,7 @@
 #include "auditor.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -361,7 +362,8 @@ int auditor_run(const struct role_env *env)
 	log_setup(auditor->relay->config->log.level, auditor->relay->config->log.format, STDERR_FILENO);
 	relay_close_sockets(auditor->relay);
 	relay_keep_own_sockets(auditor->relay);
-	setrlimit(RLIMIT_CORE, &none); /* a dump would hold the private key */
+	setrlimit(RLIMIT_CORE, &none);  /* a dump would hold the private key */
+	(void)signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is a full disk, and not our end */
 	if (load(auditor, &cause) != PS_OK)
 		exit_code = say_fatal(auditor, &cause);
 	else if (start(auditor) && channel_send(env->control, ROLE_READY, NULL, 0, -1) == PS_OK)

@@ -37,6 +37,7 @@ struct auditor_client {
 struct auditor_clients {
 	uv_loop_t *loop;
 	enum audit_policy policy;
+	uint64_t number; /* our own, for HELLO */
 	auditor_record_fn *on_record;
 	void *owner;
 	LIST_HEAD(auditor_client_list, auditor_client) list;
@@ -50,7 +51,9 @@ enum ps_err auditor_clients_new(uv_loop_t *loop, enum audit_policy policy, audit
 
 	if (fresh == NULL)
 		return PS_E_NOMEM;
-	*fresh = (struct auditor_clients){ .loop = loop, .policy = policy, .on_record = on_record, .owner = owner };
+	*fresh = (struct auditor_clients){
+		.loop = loop, .policy = policy, .number = uv_hrtime(), .on_record = on_record, .owner = owner
+	};
 	LIST_INIT(&fresh->list);
 	*clients = fresh;
 	return PS_OK;
@@ -115,10 +118,16 @@ static void remove_client(struct auditor_client *client)
 
 static void take(struct auditor_client *client, uint32_t type, const uint8_t *body, size_t len)
 {
-	if (type == AUDIT_MESSAGE_RESUME) {
+	uint64_t number = 0;
+
+	if (type == AUDIT_MESSAGE_RESUME && len == sizeof(number))
+		memcpy(&number, body, sizeof(number));
+	if (type == AUDIT_MESSAGE_RESUME && number == client->all->number) {
 		buf_release(&client->kept);
 		client->state = TELLING;
 		client->last_id = client->answered_id = 0; /* it sends again what it has no answer for */
+	} else if (type == AUDIT_MESSAGE_RESUME) {
+		buf_release(&client->kept); /* to an auditor before us: what came before it was void already */
 	} else if (client->state == GREETED) {
 		keep(client, body, len);
 	} else {
@@ -151,7 +160,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 
 static void greet(struct auditor_client *client)
 {
-	struct audit_hello hello = { .policy = (uint32_t)client->all->policy };
+	struct audit_hello hello = { .number = client->all->number, .policy = (uint64_t)client->all->policy };
 
 	client->hello_due = channel_send(client->channel, AUDIT_MESSAGE_HELLO, &hello, sizeof(hello), -1) == PS_E_AGAIN;
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "portseal/audit_file.h"
 #include "portseal/expiry.h"
 
 #define PATH_CAP 4096
@@ -83,6 +84,22 @@ static void check_file(const char *path, char *last_directory, struct findings *
 	memmove(last_directory, directory, strlen(directory) + 1);
 }
 
+/* The trail names who spoke to whom: its owner's business. */
+static void check_audit(const struct relay_audit *audit, char *last_directory, struct findings *findings)
+{
+	struct ps_cause cause;
+	struct stat st;
+
+	if (audit->file == NULL)
+		return;
+	if (audit_file_probe(audit->file, &cause) != PS_OK)
+		findings_add(findings, FINDING_WARNING, "audit", "audit.file: %s: this user could not write it", cause.text);
+	if (stat(audit->file, &st) == 0 && (st.st_mode & (S_IRGRP | S_IROTH)) != 0)
+		findings_add(findings, FINDING_WARNING, "audit", "audit.file: %s: mode %04o lets others read it", audit->file,
+		             (unsigned)(st.st_mode & 07777));
+	check_file(audit->file, last_directory, findings);
+}
+
 void check_files(const struct relay_config *config, struct findings *findings)
 {
 	char last_directory[PATH_CAP] = "";
@@ -93,4 +110,5 @@ void check_files(const struct relay_config *config, struct findings *findings)
 	check_file(config->tls.client_ca, last_directory, findings);
 	for (size_t i = 0; i < config->tls.crl.n; i++)
 		check_file(config->tls.crl.at[i], last_directory, findings);
+	check_audit(&config->audit, last_directory, findings);
 }

@@ -33,7 +33,9 @@ enum audit_policy {
 };
 
 struct audit_hello {
-	uint32_t policy;
+	uint64_t
+		number; /* of that auditor; RESUME brings it back, as one to an auditor that died may still lie in the channel */
+	uint64_t policy;
 };
 
 struct audit_answer {

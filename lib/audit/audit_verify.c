@@ -210,10 +210,11 @@ static void note_position(struct audit_verify *verify, const struct audit_read *
 		verify->verdict.head_found = true;
 }
 
-/* The finding was told already; its number is as it should be, its chain rests on what cannot be read. */
+/* That was told already. Its number can be right (one line may have become two), its chain rests on what cannot be read. */
 static bool is_behind_unreadable(const struct audit_verify *verify, const struct audit_read *read)
 {
-	return verify->n_bases == 0 || (verify->unread > 0 && read->seq == verify->bases[0].seq + verify->unread);
+	return verify->n_bases == 0 || (verify->unread > 0 && read->seq >= verify->bases[0].seq &&
+	                                read->seq <= verify->bases[0].seq + verify->unread);
 }
 
 static void check_line(struct audit_verify *verify, const char *line, size_t len)

@@ -76,7 +76,7 @@ static void verify_order(const struct lines *lines, const int *order)
 		memcpy(bytes + len, lines->line[*order].at, lines->line[*order].len);
 		len += lines->line[*order].len;
 	}
-	trail_verify_bytes(&rig, bytes, len);
+	trail_verify_bytes(&rig, bytes, len, true);
 }
 
 static void test_a_trail_as_it_was_written_is_good(void **state)
@@ -99,18 +99,22 @@ static void test_every_single_changed_byte_is_found_at_its_line(void **state)
 	size_t offset = 0;
 
 	(void)state;
-	for (size_t line = 0; line < lines.n; line++)
+	for (size_t line = 0; line < lines.n; line++) {
+		bool is_head =
+			memmem(lines.line[line].at, lines.line[line].len, "\"sig\":", 6) != NULL; /* signatures are dear */
+
 		for (size_t i = 0; i < lines.line[line].len; i++, offset++) {
 			char before = lines.bytes[offset];
 
 			lines.bytes[offset] = (char)(before ^ (1 << (offset % 7)));
-			trail_verify_bytes(&rig, lines.bytes, lines.len);
+			trail_verify_bytes(&rig, lines.bytes, lines.len, !is_head);
 			lines.bytes[offset] = before;
 			if (rig.n_findings == 0)
 				fail_msg("line %zu, byte %zu (%c) was changed and nobody noticed", line + 1, i, before);
 			assert_int_equal(rig.at[0].line, line + 1);
 			assert_in_range(rig.n_findings, 1, 2);
 		}
+	}
 }
 
 static void test_every_removed_line_is_missed(void **state)
@@ -199,7 +203,7 @@ static void test_a_trail_that_was_computed_anew_fails_at_its_heads(void **state)
 		memcpy(at + read.hashed_len + strlen(",\"chain\":\""), hex, strlen(hex));
 		len += lines.line[i].len;
 	}
-	trail_verify_bytes(&rig, forged, len);
+	trail_verify_bytes(&rig, forged, len, false);
 	assert_int_equal(rig.n_findings, 2);
 	assert_int_equal(rig.at[0].finding, AUDIT_BAD_HEAD);
 	assert_int_equal(rig.at[0].line, 8);
@@ -213,7 +217,7 @@ static void test_every_length_of_a_torn_last_line_is_no_tampering(void **state)
 
 	(void)state;
 	for (size_t len = whole + 1; len < lines.len; len++) {
-		trail_verify_bytes(&rig, lines.bytes, len);
+		trail_verify_bytes(&rig, lines.bytes, len, true);
 		assert_int_equal(rig.n_findings, 0);
 		assert_int_equal(rig.n_notes, 1);
 		assert_int_equal(rig.at[0].finding, AUDIT_NOTE_TORN);
@@ -268,7 +272,7 @@ static void test_text_of_any_kind_is_no_trail(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		trail_verify_bytes(&rig, texts[i], strlen(texts[i]));
+		trail_verify_bytes(&rig, texts[i], strlen(texts[i]), false);
 		assert_int_not_equal(rig.n_findings, 0);
 	}
 }
@@ -283,7 +287,7 @@ static void test_a_line_longer_than_any_is_unreadable_and_no_more(void **state)
 	memcpy(bytes, lines.bytes, lines.len);
 	memset(bytes + lines.len, 'x', long_len);
 	bytes[lines.len + long_len] = '\n';
-	trail_verify_bytes(&rig, bytes, lines.len + long_len + 1);
+	trail_verify_bytes(&rig, bytes, lines.len + long_len + 1, false);
 	assert_int_equal(rig.n_findings, 1);
 	assert_int_equal(rig.at[0].finding, AUDIT_UNREADABLE);
 	assert_int_equal(rig.at[0].line, 16);

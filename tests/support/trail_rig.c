@@ -164,9 +164,9 @@ static struct audit_verify *begin(struct trail_rig *rig, bool blind)
 	return verify;
 }
 
-void trail_verify_bytes(struct trail_rig *rig, const char *bytes, size_t len)
+void trail_verify_bytes(struct trail_rig *rig, const char *bytes, size_t len, bool blind)
 {
-	struct audit_verify *verify = begin(rig, false);
+	struct audit_verify *verify = begin(rig, blind);
 
 	audit_verify_file(verify, "audit.log", true);
 	audit_verify_bytes(verify, bytes, len);

@@ -49,7 +49,7 @@ char *trail_read(const struct trail_rig *rig, const char *name, size_t *len);
 void trail_write(const struct trail_rig *rig, const char *name, const char *bytes, size_t len);
 
 /* The bytes of one or several files in order (NULL ends), with the relay's certificate unless `blind`. */
-void trail_verify_bytes(struct trail_rig *rig, const char *bytes, size_t len);
+void trail_verify_bytes(struct trail_rig *rig, const char *bytes, size_t len, bool blind);
 void trail_verify(struct trail_rig *rig, const char *const *names, bool blind);
 
 /* Index of the first such finding, or -1. */
