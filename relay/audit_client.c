@@ -19,7 +19,7 @@
 /* One record, from the call to the answer. */
 struct audit_wait {
 	struct audit_client *client;
-	TAILQ_ENTRY(audit_wait) link;
+	STAILQ_ENTRY(audit_wait) link;
 	uint64_t id;
 	uint64_t since_ms;
 	bool sent;
@@ -29,7 +29,7 @@ struct audit_wait {
 	uint8_t bytes[];
 };
 
-TAILQ_HEAD(audit_waits, audit_wait);
+STAILQ_HEAD(audit_waits, audit_wait);
 
 struct audit_client {
 	uv_loop_t *loop;
@@ -37,7 +37,8 @@ struct audit_client {
 	uv_poll_t poll;
 	uv_timer_t tick;
 	unsigned n_handles;
-	struct audit_waits queue;    /* in the order of their numbers */
+	struct audit_waits queue;    /* in the order of their numbers: sent ones, then others */
+	struct audit_wait *unsent;   /* the first of the others; NULL: there are none */
 	struct audit_waits hopeless; /* found no room: their owners are told at the next tick */
 	size_t n;
 	uint64_t last_id;
@@ -75,27 +76,20 @@ static enum ps_err send_resume(struct audit_client *client)
 /* As many as the channel takes. */
 static void send_queued(struct audit_client *client)
 {
-	enum ps_err err = client->greeted ? send_resume(client) : PS_OK;
-	struct audit_wait *wait;
+	enum ps_err err;
 
 	if (!client->greeted)
 		return;
-	TAILQ_FOREACH_REVERSE(wait, &client->queue, audit_waits, link)
-	if (wait->sent)
-		break;
-	wait = wait == NULL ? TAILQ_FIRST(&client->queue) : TAILQ_NEXT(wait, link);
-	for (; wait != NULL && err == PS_OK; wait = TAILQ_NEXT(wait, link)) {
+	err = send_resume(client);
+	while (client->unsent != NULL && err == PS_OK) {
+		struct audit_wait *wait = client->unsent;
+
 		err = channel_send(client->channel, AUDIT_MESSAGE_RECORD, wait->bytes, wait->len, -1);
 		wait->sent = err == PS_OK;
+		if (wait->sent)
+			client->unsent = STAILQ_NEXT(wait, link);
 	}
 	watch(client, err == PS_E_AGAIN);
-}
-
-static void drop(struct audit_wait *wait)
-{
-	TAILQ_REMOVE(&wait->client->queue, wait, link);
-	wait->client->n--;
-	free(wait);
 }
 
 /* Its owner hears it once; it may call us again meanwhile. */
@@ -117,12 +111,13 @@ static void on_hello(struct audit_client *client, const struct audit_hello *hell
 	client->auditor = hello->number;
 	client->greeted = true;
 	client->resume_due = true;
-	TAILQ_FOREACH(wait, &client->queue, link)
+	STAILQ_FOREACH(wait, &client->queue, link)
 	{
 		if (wait->sent)
 			audit_record_set_again(wait->bytes);
 		wait->sent = false;
 	}
+	client->unsent = STAILQ_FIRST(&client->queue);
 }
 
 static void on_answer(struct audit_client *client, const struct audit_answer *answer)
@@ -133,9 +128,11 @@ static void on_answer(struct audit_client *client, const struct audit_answer *an
 	if (client->silent)
 		log_event(LOG_INFO, "audit-answers", "the auditor answers again");
 	client->silent = false;
-	while ((wait = TAILQ_FIRST(&client->queue)) != NULL && wait->sent && wait->id <= answer->upto) {
+	while ((wait = STAILQ_FIRST(&client->queue)) != NULL && wait->sent && wait->id <= answer->upto) {
+		STAILQ_REMOVE_HEAD(&client->queue, link);
+		client->n--;
 		tell_owner(wait, answer->written == 1 || client->policy == AUDIT_CONTINUE, answer->cause);
-		drop(wait);
+		free(wait);
 	}
 }
 
@@ -190,20 +187,20 @@ static void on_tick(uv_timer_t *timer)
 	uint64_t now = uv_now(client->loop);
 	struct audit_wait *wait;
 
-	while ((wait = TAILQ_FIRST(&client->hopeless)) != NULL) {
-		TAILQ_REMOVE(&client->hopeless, wait, link);
+	while ((wait = STAILQ_FIRST(&client->hopeless)) != NULL) {
+		STAILQ_REMOVE_HEAD(&client->hopeless, link);
 		tell_owner(wait, client->policy == AUDIT_CONTINUE, "too many records wait for the auditor");
 		free(wait);
 	}
 	/* An owner that is told may forget others, but none of them leaves the queue. */
-	TAILQ_FOREACH(wait, &client->queue, link)
+	STAILQ_FOREACH(wait, &client->queue, link)
 	{
 		if (now - wait->since_ms < AUDIT_PATIENCE_MS)
 			break;
 		if (wait->on_written != NULL)
 			lose_patience(client, wait);
 	}
-	if (client->n == 0 && TAILQ_EMPTY(&client->hopeless))
+	if (client->n == 0 && STAILQ_EMPTY(&client->hopeless))
 		uv_timer_stop(timer);
 }
 
@@ -227,14 +224,16 @@ static struct audit_wait *put(struct audit_client *client, const struct audit_en
 		uv_timer_start(&client->tick, on_tick, TICK_MS, TICK_MS);
 	if (!has_room) {
 		client->lost++;
-		TAILQ_INSERT_TAIL(&client->hopeless, wait, link);
+		STAILQ_INSERT_TAIL(&client->hopeless, wait, link);
 		return wait;
 	}
 	wait->id = ++client->last_id;
 	client->lost = 0;
 	wait->len = len;
 	memcpy(wait->bytes, packed, len);
-	TAILQ_INSERT_TAIL(&client->queue, wait, link);
+	STAILQ_INSERT_TAIL(&client->queue, wait, link);
+	if (client->unsent == NULL)
+		client->unsent = wait;
 	client->n++;
 	send_queued(client);
 	return wait;
@@ -281,8 +280,8 @@ enum ps_err audit_client_new(uv_loop_t *loop, int channel, struct audit_client *
 	fresh->n_handles = 2;
 	uv_timer_init(loop, &fresh->tick);
 	fresh->tick.data = fresh;
-	TAILQ_INIT(&fresh->queue);
-	TAILQ_INIT(&fresh->hopeless);
+	STAILQ_INIT(&fresh->queue);
+	STAILQ_INIT(&fresh->hopeless);
 	watch(fresh, false);
 	*client = fresh;
 	return PS_OK;
@@ -310,7 +309,7 @@ static void wait_for_answers(struct audit_client *client)
 	uint64_t until = now_ms() + LAST_PATIENCE_MS;
 	struct audit_wait *wait;
 
-	TAILQ_FOREACH(wait, &client->queue, link)
+	STAILQ_FOREACH(wait, &client->queue, link)
 	wait->on_written = NULL;
 	while (client->n > 0 && now_ms() < until) {
 		struct pollfd polled = { .fd = client->channel, .events = POLLIN };
@@ -331,10 +330,12 @@ void audit_client_free(struct audit_client *client)
 	if (client == NULL)
 		return;
 	wait_for_answers(client);
-	while ((wait = TAILQ_FIRST(&client->queue)) != NULL)
-		drop(wait);
-	while ((wait = TAILQ_FIRST(&client->hopeless)) != NULL) {
-		TAILQ_REMOVE(&client->hopeless, wait, link);
+	while ((wait = STAILQ_FIRST(&client->queue)) != NULL) {
+		STAILQ_REMOVE_HEAD(&client->queue, link);
+		free(wait);
+	}
+	while ((wait = STAILQ_FIRST(&client->hopeless)) != NULL) {
+		STAILQ_REMOVE_HEAD(&client->hopeless, link);
 		free(wait);
 	}
 	uv_poll_stop(&client->poll);

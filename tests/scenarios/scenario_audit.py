@@ -297,6 +297,7 @@ class Failures(Audit):
             self.assertEqual(self.send(self.port, b"x").stdout, b"x")
         relay.wait_for("event=audit-failing")
         relay.wait_for("event=closed", count=3)
+        wait_until(lambda: self.status()["audit"]["lost"] == 6, "three came and went unrecorded")
         self.limit(relay, None)
         relay.wait_for("event=audit-recovered")
         self.stop_cleanly(relay)
