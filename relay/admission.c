@@ -129,6 +129,11 @@ static void stand_in_line(struct admission *admission, const struct client_hello
 	const struct admissions_config *config = &admission->all->config;
 
 	route_choose(config->config, config->protocols, admission->listener_service, hello, &admission->route);
+	if (admission->route.kind == ROUTE_NOWHERE) {
+		admission_refuse_plainly(admission, REFUSAL_UNKNOWN_PROTOCOL,
+		                         "it offers HTTP/1.1 only, and nothing says for which service; HTTP/2 is spoken here");
+		return;
+	}
 	set_low_water(admission->fd, 1);
 	uv_poll_stop(&admission->poll);
 	if (sources_wait(admission->all->sources, &admission->source, &admission->place) != PS_OK) {

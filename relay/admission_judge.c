@@ -16,6 +16,7 @@
 #include "portseal/judge.h"
 #include "portseal/log.h"
 #include "ruling.h"
+#include "trial.h"
 
 _Static_assert(CONF_FIELD_SERVICE_MAX < HANDOVER_SERVICE_MAX, "a service's name fits a hand-over");
 
@@ -31,27 +32,36 @@ static void pack_path(const struct verdict *verdict, struct handover_presented *
 	presented->len = (uint32_t)len;
 }
 
+/* NULL: each stream of it chooses its own. */
+static const struct relay_service *service_of(const struct admission *admission)
+{
+	const int service = admission->route.service;
+
+	return service == CONFIG_NO_SERVICE ? NULL : &config_services(admission->all->config.config)[service];
+}
+
 void admission_hand_over(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
 	const struct verdict *verdict = admission->verdict;
 	const struct identity *identity = admission->identity;
-	const struct relay_service *service = &config_services(config->config)[admission->route.service];
+	const struct relay_service *service = service_of(admission);
 	struct handover handover = {
 		.conn = admission->conn,
 		.started_ms = admission->begun_ms,
 		.service = (uint32_t)admission->route.service,
+		.is_h2 = admission->route.kind == ROUTE_H2,
+		.max_streams = (uint32_t)config->config->limits.streams_per_connection,
 		.generation = config->handoff->env->generation,
 		.not_after = config->config->on_revoke == ON_REVOKE_CLOSE ? verdict->path_ends : INT64_MAX,
-		.target = service->target,
-		.connect_ms = config->config->timeouts.connect_ms,
-		.idle_ms = config->config->timeouts.idle_ms,
 	};
 	struct ps_cause cause;
 	enum refusal refusal;
 
 	pack_path(verdict, &handover.presented);
-	memcpy(handover.service_name, service->name, strlen(service->name)); /* shorter by the configuration's check */
+	if (service != NULL) /* its name is shorter by the configuration's check */
+		memcpy(handover.service_name, service->name, strlen(service->name));
+	ruling_terms(config->config, admission->route.service, &handover.terms);
 	memcpy(handover.client_pin, identity->pin, sizeof(handover.client_pin));
 	memcpy(handover.peer, admission->peer, sizeof(handover.peer));
 	identity_label(identity, handover.client);
@@ -90,7 +100,7 @@ static void record(struct admission *admission)
 	if (audit_is_on(config->audit)) {
 		audit_who_set(&who, admission->identity);
 		entry.who = &who;
-		entry.service = config_services(config->config)[admission->route.service].name;
+		entry.service = service_of(admission) == NULL ? NULL : service_of(admission)->name;
 	}
 	switch (audit_accepted(config->audit, &entry, on_written, admission, &admission->wait)) {
 	case AUDIT_OFF:
@@ -117,28 +127,6 @@ static void keep_and_record(struct admission *admission, const struct verdict *v
 	}
 	*admission->verdict = *verdict;
 	record(admission);
-}
-
-/* Rules that an operator only tries out: told, never enforced. */
-static void judge_on_trial(const struct admission *admission, const struct relay_service *service,
-                           const struct identity *identity)
-{
-	char label[IDENTITY_LABEL_MAX];
-	struct verdict verdict;
-	struct log_line line;
-
-	if (service->would_allow.n_rules == 0)
-		return;
-	judge_access(&service->would_allow, identity, &verdict);
-	if (verdict.refusal == REFUSAL_NONE)
-		return;
-	identity_label(identity, label);
-	log_begin(&line, LOG_INFO, admission->conn, "would-refuse");
-	log_text(&line, "client", label);
-	log_text(&line, "subject", identity->subject);
-	log_word(&line, "service", service->name);
-	log_text(&line, "detail", verdict.detail.text);
-	log_end(&line);
 }
 
 /* Clients rarely watch their own certificates; here their end is seen coming. */
@@ -173,16 +161,17 @@ static void tell_what_was_missed(const struct route *route, struct ps_cause *det
 void admission_judge(struct admission *admission)
 {
 	const struct admissions_config *config = &admission->all->config;
-	const struct relay_service *service = NULL;
+	const bool is_h2 = admission->route.kind == ROUTE_H2;
 	struct identity *identity = NULL;
 	int64_t now = (int64_t)time(NULL);
 	struct verdict verdict;
 
-	ruling_make(config->config, config->trust, handshake_peer_chain(admission->handshake), admission->route.service,
-	            now, &verdict, &identity);
+	/* Of HTTP/2 the chain is judged: each stream asks for its own service. */
+	ruling_make(config->config, config->trust, handshake_peer_chain(admission->handshake),
+	            is_h2 ? CONFIG_NONE_YET : admission->route.service, now, &verdict, &identity);
 	if (verdict.refusal == REFUSAL_NONE) {
-		service = &config_services(config->config)[admission->route.service];
-		judge_on_trial(admission, service, identity);
+		if (!is_h2)
+			trial_tell(admission->conn, service_of(admission), identity);
 		tell_of_expiry(admission, identity, now);
 		keep_and_record(admission, &verdict, identity);
 		return;

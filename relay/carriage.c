@@ -216,6 +216,25 @@ static void log_accepted(const struct carriage *carriage, const struct handover 
 	log_end(&line);
 }
 
+/* Its right is gone: the client reads the alert of the refusal, the log says its name. */
+static void on_fall(struct standing_member *member, enum refusal refusal, const char *detail)
+{
+	struct carriage *carriage = (struct carriage *)((char *)member - offsetof(struct carriage, member));
+
+	if (carriage->bridge == NULL) {
+		connector_cancel(carriage->connector);
+		end_undelivered(carriage, refusal_name(refusal), detail, refusal_alert(refusal));
+		return;
+	}
+	if (carriage->fallen != REFUSAL_NONE)
+		return;
+	carriage->fallen = refusal;
+	carriage->fall_detail = strdup(detail); /* without it the line just says less */
+	bridge_abort(carriage->bridge, refusal_alert(refusal));
+}
+
+static const struct standing_holder holder = { .on_fall = on_fall };
+
 static struct carriage *new_carriage(struct carriages *carriages, const struct handover *handover, int fd)
 {
 	struct carriage *carriage = calloc(1, sizeof(*carriage));
@@ -225,10 +244,10 @@ static struct carriage *new_carriage(struct carriages *carriages, const struct h
 	carriage->all = carriages;
 	carriage->conn = handover->conn;
 	carriage->started_ms = handover->started_ms;
-	carriage->idle_ms = handover->idle_ms;
+	carriage->idle_ms = handover->terms.idle_ms;
 	carriage->sealed_fd = fd;
 	memcpy(carriage->client_pin, handover->client_pin, sizeof(carriage->client_pin));
-	if (standings_join(carriages->config.standings, handover, &carriage->member) != PS_OK) {
+	if (standings_join(carriages->config.standings, handover, &holder, &carriage->member) != PS_OK) {
 		free(carriage);
 		return NULL;
 	}
@@ -241,8 +260,8 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 {
 	struct connector_config connector = {
 		.loop = carriages->config.loop,
-		.address = &handover->target,
-		.timeout_ms = handover->connect_ms,
+		.address = &handover->terms.target,
+		.timeout_ms = handover->terms.connect_ms,
 		.on_done = on_target,
 	};
 	struct carriage *carriage = new_carriage(carriages, handover, fd);
@@ -273,22 +292,6 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 		end_undelivered(carriage, "no-descriptors", "the worker is full", ALERT_INTERNAL_ERROR);
 	else if (connector_new(&connector, &carriage->connector) != PS_OK)
 		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
-}
-
-void carriages_revoke(struct standing_member *member, enum refusal refusal, const char *detail)
-{
-	struct carriage *carriage = (struct carriage *)((char *)member - offsetof(struct carriage, member));
-
-	if (carriage->bridge == NULL) {
-		connector_cancel(carriage->connector);
-		end_undelivered(carriage, refusal_name(refusal), detail, refusal_alert(refusal));
-		return;
-	}
-	if (carriage->fallen != REFUSAL_NONE)
-		return;
-	carriage->fallen = refusal;
-	carriage->fall_detail = strdup(detail); /* without it the line just says less */
-	bridge_abort(carriage->bridge, refusal_alert(refusal));
 }
 
 enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages)

@@ -39,9 +39,6 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 
 size_t carriages_count(const struct carriages *carriages);
 
-/* Cuts the one whose right is gone: the client reads the alert of the refusal, the log says its name. */
-void carriages_revoke(struct standing_member *member, enum refusal refusal, const char *detail);
-
 /* Cuts all of them: reason=drain. */
 void carriages_abort(struct carriages *carriages);
 

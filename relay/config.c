@@ -15,6 +15,8 @@
 #define SNI_MAX 253
 #define CONNECTIONS_MAX 10000000
 #define HANDSHAKES_MAX 65536
+#define STREAMS_MAX 100000
+#define AUTHORITY_MAX (SNI_MAX + sizeof(":65535") - 1)
 #define SECOND ((uint64_t)1000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -80,6 +82,27 @@ static enum ps_err check_sni(const char *text, void *field, struct ps_cause *cau
 	return PS_OK;
 }
 
+/* HOST:PORT without anything that an HTTP client would not send in CONNECT. */
+static bool is_authority(const char *text)
+{
+	struct address address;
+	return strlen(text) <= AUTHORITY_MAX && strspn(text, "/@?# ") == 0 &&
+	       address_parse(text, false, &address, NULL) == PS_OK && address.kind == ADDRESS_TCP &&
+	       address.host[0] != '\0';
+}
+
+static enum ps_err check_authority(const char *text, void *field, struct ps_cause *cause)
+{
+	(void)text;
+	const struct conf_strings *authority = field;
+	for (size_t i = 0; i < authority->n; i++) {
+		char quoted[TEXT_QUOTED_MAX];
+		if (!is_authority(authority->at[i]))
+			return ps_cause_set(cause, PS_E_CONFIG, "%s is not HOST:PORT", text_quoted(quoted, authority->at[i]));
+	}
+	return PS_OK;
+}
+
 static enum ps_err parse_crl_policy(const char *text, void *field, struct ps_cause *cause)
 {
 	char quoted[TEXT_QUOTED_MAX];
@@ -137,6 +160,7 @@ static const struct conf_key service_keys[] = {
 	{ .name = "exposed", .type = CONF_BOOL, .offset = IN(exposed) },
 	{ .name = "sni", .type = CONF_STRINGS, .offset = IN(sni), .parse = check_sni },
 	{ .name = "alpn", .type = CONF_STRINGS, .offset = IN(alpn), .parse = check_alpn },
+	{ .name = "authority", .type = CONF_STRINGS, .offset = IN(authority), .parse = check_authority },
 	{ .name = "allow",
 	  .type = CONF_LIST,
 	  .offset = IN(rules),
@@ -167,6 +191,7 @@ static const struct conf_key limit_keys[] = {
 	LIMIT(waiting, 1, CONNECTIONS_MAX, "4096"),
 	LIMIT(connections, 1, CONNECTIONS_MAX, "10000"),
 	LIMIT(connections_per_client, 0, CONNECTIONS_MAX, "0"),
+	LIMIT(streams_per_connection, 1, STREAMS_MAX, "1000"),
 	END,
 };
 #undef IN
@@ -257,16 +282,16 @@ static const struct conf_key relay_keys[] = {
 };
 #undef IN
 
-static enum ps_err lower_sni(struct conf *conf, struct conf_strings *sni, struct ps_cause *cause)
+static enum ps_err lower(struct conf *conf, struct conf_strings *names, struct ps_cause *cause)
 {
-	for (size_t i = 0; i < sni->n; i++) {
-		const size_t len = strlen(sni->at[i]);
-		char *lower = conf_alloc(conf, len + 1, 1);
-		if (lower == NULL)
+	for (size_t i = 0; i < names->n; i++) {
+		const size_t len = strlen(names->at[i]);
+		char *lowered = conf_alloc(conf, len + 1, 1);
+		if (lowered == NULL)
 			return ps_cause_set(cause, PS_E_NOMEM, "out of memory");
 		for (size_t j = 0; j < len; j++)
-			lower[j] = (char)tolower((unsigned char)sni->at[i][j]);
-		sni->at[i] = lower;
+			lowered[j] = (char)tolower((unsigned char)names->at[i][j]);
+		names->at[i] = lowered;
 	}
 	return PS_OK;
 }
@@ -303,12 +328,16 @@ static enum ps_err check_names(const struct relay_config *config, const struct r
 	enum ps_err err = check_unclaimed(config, service, "sni", offsetof(struct relay_service, sni), cause);
 	if (err == PS_OK)
 		err = check_unclaimed(config, service, "alpn", offsetof(struct relay_service, alpn), cause);
+	if (err == PS_OK)
+		err = check_unclaimed(config, service, "authority", offsetof(struct relay_service, authority), cause);
 	return err;
 }
 
 static enum ps_err check_service(struct relay_config *config, struct relay_service *service, struct ps_cause *cause)
 {
-	enum ps_err err = lower_sni(config->conf, &service->sni, cause);
+	enum ps_err err = lower(config->conf, &service->sni, cause);
+	if (err == PS_OK)
+		err = lower(config->conf, &service->authority, cause);
 	if (err == PS_OK)
 		err = check_names(config, service, cause);
 	if (err != PS_OK)

@@ -20,6 +20,7 @@
 #include "portseal/trust.h"
 
 #define CONFIG_NO_SERVICE (-1)
+#define CONFIG_NONE_YET (-2) /* which service is not the question */
 
 struct relay_service {
 	const char *name; /* letters, digits, "-", "_", "."; at most CONF_FIELD_SERVICE_MAX */
@@ -27,8 +28,9 @@ struct relay_service {
 	bool exposed;            /* the operator accepts plaintext to a target on another host */
 	struct conf_strings sni; /* lower case */
 	struct conf_strings alpn;
-	struct conf_list rules;   /* of struct access_rule */
-	struct access_list allow; /* the same, for judge_access */
+	struct conf_strings authority; /* HOST:PORT, lower case: what clients of an HTTP proxy call it */
+	struct conf_list rules;        /* of struct access_rule */
+	struct access_list allow;      /* the same, for judge_access */
 	struct conf_list would_rules;
 	struct access_list would_allow; /* judged and logged, never enforced; no rules: nothing to judge */
 	unsigned line;
@@ -76,6 +78,7 @@ struct relay_config {
 		uint64_t waiting; /* connections whose handshake has not begun yet */
 		uint64_t connections;
 		uint64_t connections_per_client; /* 0: no limit */
+		uint64_t streams_per_connection; /* of HTTP/2 */
 	} limits;
 	struct {
 		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms;

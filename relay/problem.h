@@ -18,6 +18,7 @@ struct problem {
 	const char *reason;     /* a word of the log: "not-allowed" */
 	const char *detail;     /* for a person; NULL: none. Nothing that a client may not know */
 	unsigned retry_after_s; /* 0: no such header */
+	const char *allow;      /* of a 405: the methods that are; NULL: no such header */
 };
 
 /* Answers the stream with it, whole. */

@@ -2,6 +2,7 @@
 #include "rejudge.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "portseal/handover.h"
 #include "portseal/log.h"
 #include "ruling.h"
+#include "trial.h"
 
 /* One chain costs a signature check or two: a few in each turn, so that handshakes go on. */
 #define QUESTIONS_PER_TURN 4
@@ -24,7 +26,15 @@ struct rejudge {
 	uv_poll_t slots[SUPERVISOR_WORKERS_MAX];
 };
 
-static void judge(const struct rejudge *rejudge, const struct handover_rejudge *question,
+/* Whoever gets in for the first time is told of to the operator as at the door. */
+static void tell(const struct rejudge *rejudge, const struct handover_rejudge *question, int service,
+                 const struct identity *identity)
+{
+	if (question->conn != 0 && service >= 0)
+		trial_tell(question->conn, &config_services(rejudge->config)[service], identity);
+}
+
+static void judge(const struct rejudge *rejudge, const struct handover_rejudge *question, int service,
                   struct handover_judged *answer)
 {
 	struct mbedtls_x509_crt *chain = NULL;
@@ -35,26 +45,51 @@ static void judge(const struct rejudge *rejudge, const struct handover_rejudge *
 		answer->refusal = REFUSAL_INTERNAL;
 		return;
 	}
-	ruling_make(rejudge->config, rejudge->trust, chain, ruling_find_service(rejudge->config, question->service_name),
-	            (int64_t)time(NULL), &verdict, &identity);
+	ruling_make(rejudge->config, rejudge->trust, chain, service, (int64_t)time(NULL), &verdict, &identity);
 	answer->refusal = verdict.refusal;
-	if (verdict.refusal != REFUSAL_NONE)
+	if (verdict.refusal != REFUSAL_NONE) {
 		memcpy(answer->detail, verdict.detail.text, sizeof(answer->detail));
-	else
+	} else {
 		answer->not_after = verdict.path_ends;
+		tell(rejudge, question, service, identity);
+	}
 	identity_free(identity);
 	certificate_chain_free(chain);
+}
+
+static void describe_service(const struct rejudge *rejudge, int service, struct handover_judged *answer)
+{
+	const char *name = service >= 0 ? config_services(rejudge->config)[service].name : "";
+
+	memcpy(answer->service_name, name, strlen(name)); /* shorter by the configuration's check */
+	ruling_terms(rejudge->config, service, &answer->terms);
+}
+
+static int service_of(const struct rejudge *rejudge, const struct handover_rejudge *question)
+{
+	return question->asked[0] == '\0' ? CONFIG_NONE_YET : ruling_find_asked(rejudge->config, question->asked);
 }
 
 static void answer_one(const struct rejudge *rejudge, int slot, const struct handover_rejudge *question)
 {
 	struct handover_judged answer = {
-		.id = question->id, .generation = rejudge->env->generation, .refusal = REFUSAL_NONE, .not_after = INT64_MAX
+		.id = question->id,
+		.generation = rejudge->env->generation,
+		.refusal = REFUSAL_NONE,
+		.keep = rejudge->config->on_revoke == ON_REVOKE_KEEP,
+		.not_after = INT64_MAX,
 	};
+	const int service = service_of(rejudge, question);
 
-	/* Where the operator wants living connections kept, the worker is told that all is well, without end. */
-	if (answer.generation >= question->generation && rejudge->config->on_revoke == ON_REVOKE_CLOSE)
-		judge(rejudge, question, &answer);
+	if (answer.generation < question->generation) {
+		/* Whoever is of the right one answers it when it is asked again. */
+	} else if (service == CONFIG_NO_SERVICE) {
+		answer.refusal = REFUSAL_UNKNOWN_SERVICE; /* costs no look at the chain */
+		(void)snprintf(answer.detail, sizeof(answer.detail), "there is no such service");
+	} else {
+		describe_service(rejudge, service, &answer);
+		judge(rejudge, question, service, &answer);
+	}
 	if (handover_send_judged(slot, &answer) != PS_OK)
 		log_event(LOG_WARN, "answer-lost", "a worker's queue is full; it asks again");
 }

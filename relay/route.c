@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "route.h"
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "portseal/conf_field.h"
 
 #define PREFIX_LEN (sizeof(ROUTE_ALPN_PREFIX) - 1)
+#define ALPN_HTTP_1 "http/1.1"
 
 static bool equals(const uint8_t *bytes, size_t len, const char *string)
 {
@@ -52,27 +52,6 @@ static void choose_by_own_name(const struct relay_config *config, const struct r
 	route->missed_might_be = strlen(route->missed) == len && conf_field_is_service(route->missed + PREFIX_LEN);
 }
 
-/* True when the client's protocol names decide, be it for a service that is not here. */
-static bool choose_by_alpn(const struct relay_config *config, const struct route_protocols *protocols,
-                           const struct client_hello *hello, struct route *route)
-{
-	for (size_t i = 0; i < hello->n_alpn; i++) {
-		const uint8_t *bytes = hello->alpn[i].bytes;
-		size_t len = hello->alpn[i].len;
-
-		if (is_portseal(bytes, len)) {
-			choose_by_own_name(config, protocols, bytes, len, route);
-			return true;
-		}
-		for (size_t k = 0; k < config->services_list.n; k++)
-			if (list_has(&config_services(config)[k].alpn, bytes, len, &route->alpn)) {
-				route->service = (int)k;
-				return true;
-			}
-	}
-	return false;
-}
-
 static bool choose_by_name(const struct relay_config *config, const struct client_hello *hello, struct route *route)
 {
 	const char *entry;
@@ -86,11 +65,55 @@ static bool choose_by_name(const struct relay_config *config, const struct clien
 	return false;
 }
 
-/* The listener decides; a client that asks for just that service is told so, any other protocol name is left open. */
+static bool offers(const struct client_hello *hello, const char *name)
+{
+	for (size_t i = 0; i < hello->n_alpn; i++)
+		if (equals(hello->alpn[i].bytes, hello->alpn[i].len, name))
+			return true;
+	return false;
+}
+
+static bool names_a_service(const struct relay_config *config, const struct client_hello *hello)
+{
+	struct route by_name = { .service = CONFIG_NO_SERVICE };
+	return choose_by_name(config, hello, &by_name);
+}
+
+/* True when the client's protocol names decide, be it for a service that is not here. Its first choice that is known
+ * counts. */
+static bool choose_by_alpn(const struct relay_config *config, const struct route_protocols *protocols,
+                           const struct client_hello *hello, struct route *route)
+{
+	const bool is_web = offers(hello, ALPN_HTTP_1) && (route->service >= 0 || names_a_service(config, hello));
+
+	for (size_t i = 0; i < hello->n_alpn; i++) {
+		const uint8_t *bytes = hello->alpn[i].bytes;
+		size_t len = hello->alpn[i].len;
+
+		if (is_portseal(bytes, len)) {
+			choose_by_own_name(config, protocols, bytes, len, route);
+			return true;
+		}
+		if (!is_web && equals(bytes, len, ROUTE_ALPN_H2)) {
+			route->kind = ROUTE_H2;
+			route->alpn = protocols->names[protocols->n - 1];
+			return true;
+		}
+		for (size_t k = 0; k < config->services_list.n; k++)
+			if (list_has(&config_services(config)[k].alpn, bytes, len, &route->alpn)) {
+				route->service = (int)k;
+				return true;
+			}
+	}
+	return false;
+}
+
+/* The listener decides; a client that asks for just that service, or for HTTP/2, is told so, any other protocol name is
+ * left open. */
 static void confirm_listener(const struct relay_config *config, const struct route_protocols *protocols,
                              const struct client_hello *hello, struct route *route)
 {
-	struct route asked = { .service = CONFIG_NO_SERVICE };
+	struct route asked = *route;
 
 	if (hello != NULL && choose_by_alpn(config, protocols, hello, &asked) && asked.service == route->service)
 		*route = asked;
@@ -106,7 +129,9 @@ void route_choose(const struct relay_config *config, const struct route_protocol
 	}
 	if (hello != NULL && (choose_by_alpn(config, protocols, hello, route) || choose_by_name(config, hello, route)))
 		return;
-	if (config->services_list.n == 1)
+	if (hello != NULL && offers(hello, ALPN_HTTP_1))
+		route->kind = ROUTE_NOWHERE;
+	else if (config->services_list.n == 1)
 		route->service = 0;
 }
 
@@ -117,12 +142,11 @@ const char *route_echo(const struct route *route)
 
 enum ps_err route_protocols_new(const struct relay_config *config, struct route_protocols *protocols)
 {
-	size_t n = config->services_list.n;
+	size_t n = config->services_list.n + 1;
 
 	for (size_t k = 0; k < config->services_list.n; k++)
 		n += config_services(config)[k].alpn.n;
 	protocols->n = 0;
-	assert(n > 0); /* a configuration has a service */
 	protocols->names = calloc(n, sizeof(*protocols->names));
 	if (protocols->names == NULL)
 		return PS_E_NOMEM;
@@ -138,6 +162,10 @@ enum ps_err route_protocols_new(const struct relay_config *config, struct route_
 				goto no_memory;
 			protocols->n++;
 		}
+	protocols->names[protocols->n] = strdup(ROUTE_ALPN_H2);
+	if (protocols->names[protocols->n] == NULL)
+		goto no_memory;
+	protocols->n++;
 	return PS_OK;
 no_memory:
 	route_protocols_clear(protocols);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * route -- which service a connection is for: the listener's, the one that ALPN or SNI chooses, or the only one.
+ * route -- which service a connection is for: the listener's, the one that ALPN or SNI chooses, or the only one; or that
+ * it speaks HTTP/2, where each stream asks for its own.
+ *
+ * A web client offers h2 beside http/1.1 wherever it goes. Where the listener or its SNI names a service, it wants to speak
+ * to that application in its own tongue, and gets the bare connection that it always got; anywhere else it gets HTTP/2.
  */
 #ifndef PORTSEAL_RELAY_ROUTE_H
 #define PORTSEAL_RELAY_ROUTE_H
@@ -14,9 +18,18 @@
 
 #define ROUTE_ALPN_PREFIX "portseal/"
 
+#define ROUTE_ALPN_H2 "h2"
+
 #define ROUTE_MISSED_MAX 80
 
+enum route_kind {
+	ROUTE_STREAM,  /* the connection is one of the service */
+	ROUTE_H2,      /* each stream chooses; `service` is the only one that exists there, or CONFIG_NO_SERVICE: any */
+	ROUTE_NOWHERE, /* it offers HTTP/1.1, and nothing says which application is to read that */
+};
+
 struct route {
+	enum route_kind kind;
 	int service;                   /* index, or CONFIG_NO_SERVICE: what was asked for does not exist */
 	const char *alpn;              /* the protocol name to answer, of route_protocols; NULL: none */
 	char missed[ROUTE_MISSED_MAX]; /* the portseal/<service> that is not here, cut to fit and not escaped; "": none */
@@ -26,7 +39,7 @@ struct route {
 /* Every protocol name a handshake may be answered with. The array is the caller's to free, the strings live as long as
  * the table. */
 struct route_protocols {
-	char **names; /* first portseal/<service> in the services' order, then the names that services declare */
+	char **names; /* first portseal/<service> in the services' order, then the names that services declare, then h2 */
 	size_t n;
 };
 

@@ -22,7 +22,14 @@ struct standing {
 	int64_t not_after;
 	LIST_HEAD(standing_members, standing_member) members;
 	LIST_ENTRY(standing) bucket;
-	char service_name[HANDOVER_SERVICE_MAX];
+	uint64_t first_conn;  /* who asked first */
+	bool known;           /* it was judged at least once */
+	bool keep;            /* what lives stays, whatever becomes of the right */
+	enum refusal refusal; /* for whoever comes now */
+	char *detail;         /* NULL: none */
+	struct service_terms terms;
+	char asked[HANDOVER_ASKED_MAX];
+	char service_name[HANDOVER_SERVICE_MAX]; /* "" until it is known */
 	uint8_t pin[IDENTITY_PIN_LEN];
 	struct audit_who *who; /* only as long as its text; NULL: no audit trail */
 	size_t der_len;
@@ -30,22 +37,18 @@ struct standing {
 };
 
 struct standings {
-	standing_fall_fn *on_fall;
-	void *owner;
 	uint32_t generation;
 	uint64_t next_id;
 	size_t n_open; /* due or asked */
 	LIST_HEAD(standing_bucket, standing) buckets[BUCKETS];
 };
 
-enum ps_err standings_new(standing_fall_fn *on_fall, void *owner, struct standings **standings)
+enum ps_err standings_new(struct standings **standings)
 {
 	struct standings *fresh = calloc(1, sizeof(*fresh));
 
 	if (fresh == NULL)
 		return PS_E_NOMEM;
-	fresh->on_fall = on_fall;
-	fresh->owner = owner;
 	*standings = fresh;
 	return PS_OK;
 }
@@ -64,6 +67,7 @@ static void forget(struct standings *standings, struct standing *standing)
 	set_state(standings, standing, STANDING_JUDGED);
 	LIST_REMOVE(standing, bucket);
 	free(standing->who);
+	free(standing->detail);
 	free(standing);
 }
 
@@ -78,26 +82,34 @@ void standings_free(struct standings *standings)
 		for (standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
 			next = LIST_NEXT(standing, bucket);
 			free(standing->who);
+			free(standing->detail);
 			free(standing);
 		}
 	free(standings);
 }
 
-static bool is_same(const struct standing *standing, const struct handover *handover)
+/* Who asks for what. */
+struct key {
+	const uint8_t *pin;
+	const char *asked;
+	const uint8_t *der;
+	size_t der_len;
+	const struct audit_who *who; /* not part of it: what is kept with it; NULL: nothing */
+};
+
+static bool is_same(const struct standing *standing, const struct key *key)
 {
-	return memcmp(standing->pin, handover->client_pin, sizeof(standing->pin)) == 0 &&
-	       strcmp(standing->service_name, handover->service_name) == 0 &&
-	       standing->der_len == handover->presented.len &&
-	       memcmp(standing->der, handover->presented.der, standing->der_len) == 0;
+	return memcmp(standing->pin, key->pin, sizeof(standing->pin)) == 0 && strcmp(standing->asked, key->asked) == 0 &&
+	       standing->der_len == key->der_len && memcmp(standing->der, key->der, standing->der_len) == 0;
 }
 
 /* A pin is a SHA-256: any byte of it is a hash. */
-static struct standing *find(struct standings *standings, const struct handover *handover)
+static struct standing *find(struct standings *standings, const struct key *key)
 {
 	struct standing *standing;
 
-	LIST_FOREACH(standing, &standings->buckets[handover->client_pin[0]], bucket)
-	if (is_same(standing, handover))
+	LIST_FOREACH(standing, &standings->buckets[key->pin[0]], bucket)
+	if (is_same(standing, key))
 		return standing;
 	return NULL;
 }
@@ -113,41 +125,113 @@ static struct audit_who *copy_who(const struct audit_who *who)
 	return copy;
 }
 
-static struct standing *add(struct standings *standings, const struct handover *handover)
+static struct standing *add(struct standings *standings, const struct key *key)
 {
-	struct standing *standing = calloc(1, sizeof(*standing) + handover->presented.len);
+	struct standing *standing = calloc(1, sizeof(*standing) + key->der_len);
 
 	if (standing == NULL)
 		return NULL;
-	standing->id = ++standings->next_id * BUCKETS + handover->client_pin[0];
-	standing->generation = handover->generation;
-	standing->not_after = handover->not_after;
-	memcpy(standing->service_name, handover->service_name, sizeof(standing->service_name));
-	memcpy(standing->pin, handover->client_pin, sizeof(standing->pin));
-	standing->der_len = handover->presented.len;
-	memcpy(standing->der, handover->presented.der, standing->der_len);
-	standing->who = copy_who(&handover->who);
+	standing->id = ++standings->next_id * BUCKETS + key->pin[0];
+	memcpy(standing->asked, key->asked, strlen(key->asked)); /* shorter, by the contract */
+	memcpy(standing->pin, key->pin, sizeof(standing->pin));
+	standing->der_len = key->der_len;
+	memcpy(standing->der, key->der, standing->der_len);
+	standing->who = key->who == NULL ? NULL : copy_who(key->who);
 	LIST_INIT(&standing->members);
 	LIST_INSERT_HEAD(&standings->buckets[standing->pin[0]], standing, bucket);
 	return standing;
 }
 
-enum ps_err standings_join(struct standings *standings, const struct handover *handover, struct standing_member *member)
+static struct standing *find_or_add(struct standings *standings, const struct key *key)
 {
-	struct standing *standing = find(standings, handover);
+	struct standing *standing = find(standings, key);
+
+	return standing != NULL ? standing : add(standings, key);
+}
+
+static void enter(struct standings *standings, struct standing *standing, const struct standing_holder *holder,
+                  struct standing_member *member)
+{
+	if ((standing->generation < standings->generation || !standing->known) && standing->state == STANDING_JUDGED)
+		set_state(standings, standing, STANDING_DUE);
+	member->standing = standing;
+	member->holder = holder;
+	LIST_INSERT_HEAD(&standing->members, member, link);
+}
+
+/* A gatekeeper let it in. What it says of the future counts where nothing newer is known. */
+static void note_admission(struct standing *standing, const struct handover *handover)
+{
+	if (standing->known && standing->refusal == REFUSAL_NONE)
+		return;
+	if (!standing->known && !LIST_EMPTY(&standing->members))
+		return; /* others wait for the answer */
+	standing->known = true;
+	standing->refusal = REFUSAL_NONE;
+	standing->generation = handover->generation;
+	standing->not_after = handover->not_after;
+	standing->terms = handover->terms;
+	memcpy(standing->service_name, handover->service_name, sizeof(standing->service_name));
+}
+
+enum ps_err standings_join(struct standings *standings, const struct handover *handover,
+                           const struct standing_holder *holder, struct standing_member *member)
+{
+	const struct key key = {
+		.pin = handover->client_pin,
+		.asked = handover->is_h2 ? "" : handover->service_name,
+		.der = handover->presented.der,
+		.der_len = handover->presented.len,
+		.who = &handover->who,
+	};
+	struct standing *standing = find_or_add(standings, &key);
 
 	if (standing == NULL)
-		standing = add(standings, handover);
-	if (standing == NULL)
 		return PS_E_NOMEM;
+	note_admission(standing, handover);
 	/* An older generation may still hand over while it retires. */
 	if (handover->generation < standing->generation)
 		standing->generation = handover->generation;
-	if (standing->generation < standings->generation && standing->state == STANDING_JUDGED)
-		set_state(standings, standing, STANDING_DUE);
-	member->standing = standing;
-	LIST_INSERT_HEAD(&standing->members, member, link);
+	enter(standings, standing, holder, member);
 	return PS_OK;
+}
+
+enum ps_err standings_join_service(struct standings *standings, const struct standing *chain, const char *asked,
+                                   uint64_t conn, const struct standing_holder *holder, struct standing_member *member)
+{
+	const struct key key = {
+		.pin = chain->pin, .asked = asked, .der = chain->der, .der_len = chain->der_len, .who = chain->who
+	};
+	struct standing *standing = find_or_add(standings, &key);
+
+	if (standing == NULL)
+		return PS_E_NOMEM;
+	if (!standing->known && standing->first_conn == 0)
+		standing->first_conn = conn;
+	enter(standings, standing, holder, member);
+	return PS_OK;
+}
+
+enum standing_verdict standing_verdict(const struct standing *standing)
+{
+	if (!standing->known)
+		return STANDING_OPEN;
+	return standing->refusal == REFUSAL_NONE ? STANDING_ALLOWED : STANDING_REFUSED;
+}
+
+enum refusal standing_refusal(const struct standing *standing)
+{
+	return standing->refusal;
+}
+
+const char *standing_detail(const struct standing *standing)
+{
+	return standing->detail == NULL ? "" : standing->detail;
+}
+
+const struct service_terms *standing_terms(const struct standing *standing)
+{
+	return &standing->terms;
 }
 
 void standings_leave(struct standings *standings, struct standing_member *member)
@@ -164,7 +248,7 @@ void standings_leave(struct standings *standings, struct standing_member *member
 
 const char *standing_service(const struct standing *standing)
 {
-	return standing->service_name;
+	return standing->service_name[0] != '\0' ? standing->service_name : standing->asked;
 }
 
 const struct audit_who *standing_who(const struct standing *standing)
@@ -186,9 +270,13 @@ void standings_set_generation(struct standings *standings, uint32_t generation)
 
 static enum ps_err ask(struct standings *standings, const struct standing *standing, int slot)
 {
-	struct handover_rejudge rejudge = { .id = standing->id, .generation = standings->generation };
+	struct handover_rejudge rejudge = {
+		.id = standing->id,
+		.conn = standing->known ? 0 : standing->first_conn,
+		.generation = standings->generation,
+	};
 
-	memcpy(rejudge.service_name, standing->service_name, sizeof(rejudge.service_name));
+	memcpy(rejudge.asked, standing->asked, sizeof(rejudge.asked));
 	rejudge.presented.len = (uint32_t)standing->der_len;
 	memcpy(rejudge.presented.der, standing->der, standing->der_len);
 	return handover_send_rejudge(slot, &rejudge);
@@ -232,14 +320,33 @@ static struct standing *find_id(struct standings *standings, uint64_t id)
 }
 
 /* The last member that leaves takes the standing with it. */
-static void fall(struct standings *standings, struct standing *standing, enum refusal refusal, const char *detail)
+static void fall(struct standing *standing, enum refusal refusal, const char *detail)
 {
 	struct standing_member *next;
 
 	for (struct standing_member *member = LIST_FIRST(&standing->members); member != NULL; member = next) {
 		next = LIST_NEXT(member, link);
-		standings->on_fall(standings->owner, member, refusal, detail);
+		member->holder->on_fall(member, refusal, detail);
 	}
+}
+
+static void tell_known(struct standing *standing)
+{
+	struct standing_member *next;
+
+	for (struct standing_member *member = LIST_FIRST(&standing->members); member != NULL; member = next) {
+		next = LIST_NEXT(member, link);
+		if (member->holder->on_known != NULL)
+			member->holder->on_known(member);
+	}
+}
+
+/* Without memory for its words a refusal just says less. */
+static void note_refusal(struct standing *standing, enum refusal refusal, const char *detail)
+{
+	free(standing->detail);
+	standing->detail = refusal == REFUSAL_NONE ? NULL : strdup(detail);
+	standing->refusal = refusal;
 }
 
 void standings_answer(struct standings *standings, const struct handover_judged *judged)
@@ -252,11 +359,29 @@ void standings_answer(struct standings *standings, const struct handover_judged 
 		set_state(standings, standing, STANDING_DUE);
 		return;
 	}
+	const bool is_first = !standing->known;
 	set_state(standings, standing, STANDING_JUDGED);
+	standing->known = true;
+	standing->keep = judged->keep != 0;
 	standing->generation = judged->generation;
 	standing->not_after = judged->not_after;
-	if (judged->refusal != REFUSAL_NONE)
-		fall(standings, standing, (enum refusal)judged->refusal, judged->detail);
+	standing->terms = judged->terms;
+	memcpy(standing->service_name, judged->service_name, sizeof(standing->service_name));
+	note_refusal(standing, (enum refusal)judged->refusal, judged->detail);
+	if (judged->refusal == REFUSAL_NONE && is_first)
+		tell_known(standing);
+	else if (judged->refusal != REFUSAL_NONE && (is_first || !standing->keep))
+		fall(standing, (enum refusal)judged->refusal, judged->detail);
+}
+
+static void expire(struct standing *standing)
+{
+	const char *detail = "a certificate that it showed expired while it was connected";
+
+	if (standing->refusal == REFUSAL_NONE)
+		note_refusal(standing, REFUSAL_EXPIRED, detail);
+	if (!standing->keep)
+		fall(standing, REFUSAL_EXPIRED, detail);
 }
 
 void standings_expire(struct standings *standings, int64_t now)
@@ -266,8 +391,7 @@ void standings_expire(struct standings *standings, int64_t now)
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (struct standing *standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
 			next = LIST_NEXT(standing, bucket);
-			if (now > standing->not_after)
-				fall(standings, standing, REFUSAL_EXPIRED,
-				     "a certificate that it showed expired while it was connected");
+			if (standing->known && now > standing->not_after)
+				expire(standing);
 		}
 }

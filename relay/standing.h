@@ -3,7 +3,8 @@
  * standing -- who holds the living connections of a worker, so that all of them can be judged again.
  *
  * Connections of one client to one service share a standing: the chain it presented is kept once and judged once,
- * however many connections it has.
+ * however many connections it has. A connection of HTTP/2 has one for its chain alone, and for each service that its
+ * streams ask for one more, which begins as a question.
  *
  * Owns:   the presented chains.
  * Never:  judges; a gatekeeper does. Never ends a connection; its owner does when it is told.
@@ -23,25 +24,50 @@
 struct standing;
 struct standings;
 
+struct standing_member;
+
+/* What becomes of a member. It may leave at once. */
+struct standing_holder {
+	/* Its right is gone, or was asked for and is not: refusal and detail say why. Perhaps again, if it stays. */
+	void (*on_fall)(struct standing_member *member, enum refusal refusal, const char *detail);
+	/* It was asked for, and is. NULL where nothing is asked. */
+	void (*on_known)(struct standing_member *member);
+};
+
 /* Part of each connection. */
 struct standing_member {
 	struct standing *standing;
+	const struct standing_holder *holder;
 	LIST_ENTRY(standing_member) link;
 };
 
-/* `on_fall` is called for each member whose right is gone: refusal and detail say why. It may leave at once. */
-typedef void standing_fall_fn(void *owner, struct standing_member *member, enum refusal refusal, const char *detail);
-
-enum ps_err standings_new(standing_fall_fn *on_fall, void *owner, struct standings **standings) PS_MUST_CHECK;
+enum ps_err standings_new(struct standings **standings) PS_MUST_CHECK;
 void standings_free(struct standings *standings);
 
-/* The connection belongs to whoever the hand-over says. */
-enum ps_err standings_join(struct standings *standings, const struct handover *handover, struct standing_member *member)
+/* The connection belongs to whoever the hand-over says, and is good as it says. */
+enum ps_err standings_join(struct standings *standings, const struct handover *handover,
+                           const struct standing_holder *holder, struct standing_member *member) PS_MUST_CHECK;
+
+/* The same client as of `chain` asks for a service by this name (shorter than HANDOVER_ASKED_MAX). If nobody asked before,
+ * it is STANDING_OPEN until the holder is told; `conn` is whom the gatekeeper tells of. */
+enum ps_err standings_join_service(struct standings *standings, const struct standing *chain, const char *asked,
+                                   uint64_t conn, const struct standing_holder *holder, struct standing_member *member)
 	PS_MUST_CHECK;
+
+enum standing_verdict { STANDING_OPEN, STANDING_ALLOWED, STANDING_REFUSED };
+
+/* What is known by now, for whoever comes now; living ones may be kept in spite of it. */
+enum standing_verdict standing_verdict(const struct standing *standing);
+enum refusal standing_refusal(const struct standing *standing); /* REFUSAL_NONE unless it is STANDING_REFUSED */
+const char *standing_detail(const struct standing *standing);   /* "" where there is none */
+
+/* How to carry what is for the service, once it is STANDING_ALLOWED. */
+const struct service_terms *standing_terms(const struct standing *standing);
+
 /* Harmless when it never joined. */
 void standings_leave(struct standings *standings, struct standing_member *member);
 
-/* The service's name, for the log. */
+/* The service's name, for the log; what was asked for while it is not known; "" of a chain alone. */
 const char *standing_service(const struct standing *standing);
 
 /* Who it is, for the audit trail; NULL where none is written. */

@@ -16,6 +16,7 @@
 #include "portseal/log.h"
 #include "portseal/net.h"
 #include "relay.h"
+#include "session.h"
 #include "standing.h"
 
 #define TAKES_PER_TURN 32
@@ -32,8 +33,10 @@ struct worker {
 	struct bridge_scratch *scratch;
 	struct standings *standings;
 	struct carriages *carriages;
+	struct h2_scratch *h2_scratch;
+	struct sessions *sessions;
 	struct audit_client *audit; /* NULL: none is configured */
-	size_t most;                /* connections that the descriptors allow */
+	size_t most;                /* descriptors for connections and targets */
 	uv_timer_t tick;            /* asks for judgements, looks for what expired */
 	uv_poll_t control;
 	uv_poll_t slot;
@@ -45,12 +48,25 @@ struct worker {
 
 static void watch_slot(struct worker *worker);
 
-static bool has_room(const struct worker *worker)
+static size_t connections(const struct worker *worker)
 {
-	return carriages_count(worker->carriages) < worker->most;
+	return carriages_count(worker->carriages) + sessions_count(worker->sessions);
 }
 
-static void on_carriage_end(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN])
+/* A connection to a service takes two, one of HTTP/2 takes one, and another for each of its streams. */
+static bool has_room(const struct worker *worker)
+{
+	return 2 * carriages_count(worker->carriages) + sessions_count(worker->sessions) +
+	           sessions_exchanges(worker->sessions) + 2 <=
+	       worker->most;
+}
+
+static bool has_room_for_target(void *owner)
+{
+	return has_room(owner);
+}
+
+static void on_connection_end(void *owner, const uint8_t client_pin[static IDENTITY_PIN_LEN])
 {
 	struct worker *worker = owner;
 
@@ -58,10 +74,12 @@ static void on_carriage_end(void *owner, const uint8_t client_pin[static IDENTIT
 	watch_slot(worker);
 }
 
-static void on_fall(void *owner, struct standing_member *member, enum refusal refusal, const char *detail)
+static void ask(void *owner)
 {
-	(void)owner;
-	carriages_revoke(member, refusal, detail);
+	struct worker *worker = owner;
+
+	standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
+	watch_slot(worker);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -85,7 +103,10 @@ static bool take_one(struct worker *worker)
 		return err == PS_E_PROTO;
 	if (message.type == HANDOVER_CONNECTION) {
 		scoreboard_take(worker->env->board, worker->env->index, message.body.connection.client_pin);
-		carriages_begin(worker->carriages, &message.body.connection, message.fd, has_room(worker));
+		if (message.body.connection.is_h2)
+			sessions_begin(worker->sessions, &message.body.connection, message.fd, has_room(worker));
+		else
+			carriages_begin(worker->carriages, &message.body.connection, message.fd, has_room(worker));
 		ps_wipe(&message.body.connection.secrets, sizeof(message.body.connection.secrets));
 		/* A gatekeeper that retires may have let in whom the rules in force refuse: asked now, not at the next tick. */
 		if (standings_are_open(worker->standings))
@@ -132,18 +153,19 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct worker *worker = timer->data;
 
-	if (carriages_count(worker->carriages) == 0)
+	if (connections(worker) == 0)
 		return;
 	worker->cut = true;
-	log_event(LOG_WARN, "drain-timeout", "%zu connections are cut", carriages_count(worker->carriages));
+	log_event(LOG_WARN, "drain-timeout", "%zu connections are cut", connections(worker));
 	carriages_abort(worker->carriages);
+	sessions_abort(worker->sessions);
 }
 
 static void on_look(uv_timer_t *timer)
 {
 	struct worker *worker = timer->data;
 
-	if (carriages_count(worker->carriages) == 0 && linger_count(worker->linger) == 0)
+	if (connections(worker) == 0 && linger_count(worker->linger) == 0)
 		uv_stop(&worker->loop);
 }
 
@@ -156,6 +178,7 @@ static void begin_drain(struct worker *worker, uint64_t ms)
 	while (has_room(worker) && take_one(worker))
 		;
 	uv_poll_stop(&worker->slot);
+	sessions_drain(worker->sessions);
 	uv_update_time(&worker->loop);
 	uv_timer_start(&worker->deadline, on_deadline, ms, 0);
 	uv_timer_start(&worker->look, on_look, 0, LOOK_MS);
@@ -202,16 +225,23 @@ static bool start_poll(struct worker *worker, uv_poll_t *poll, int fd, uv_poll_c
 	return uv_poll_start(poll, UV_READABLE, on_event) == 0;
 }
 
-static size_t most_connections(uint64_t descriptors)
+static size_t most_descriptors(uint64_t descriptors)
 {
-	return descriptors > DESCRIPTORS_KEPT + 2 ? (size_t)((descriptors - DESCRIPTORS_KEPT) / 2) : 1;
+	return descriptors > DESCRIPTORS_KEPT + 2 ? (size_t)(descriptors - DESCRIPTORS_KEPT) : 2;
 }
 
 static bool start(struct worker *worker)
 {
 	struct carriages_config carriages = {
 		.loop = &worker->loop,
-		.on_end = on_carriage_end,
+		.on_end = on_connection_end,
+		.owner = worker,
+	};
+	struct sessions_config sessions = {
+		.loop = &worker->loop,
+		.ask = ask,
+		.has_room = has_room_for_target,
+		.on_end = on_connection_end,
 		.owner = worker,
 	};
 
@@ -219,11 +249,11 @@ static bool start(struct worker *worker)
 	uv_timer_init(&worker->loop, &worker->look);
 	uv_timer_init(&worker->loop, &worker->tick);
 	worker->tick.data = worker;
-	worker->most = most_connections(net_raise_nofile());
+	worker->most = most_descriptors(net_raise_nofile());
 	worker->deadline.data = worker;
 	worker->look.data = worker;
 	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK ||
-	    standings_new(on_fall, worker, &worker->standings) != PS_OK ||
+	    standings_new(&worker->standings) != PS_OK || h2_scratch_new(&worker->h2_scratch) != PS_OK ||
 	    uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return false;
 	standings_set_generation(worker->standings, worker->env->generation);
@@ -234,7 +264,12 @@ static bool start(struct worker *worker)
 	carriages.standings = worker->standings;
 	carriages.linger = worker->linger;
 	carriages.scratch = worker->scratch;
+	sessions.standings = worker->standings;
+	sessions.linger = worker->linger;
+	sessions.scratch = worker->h2_scratch;
+	sessions.audit = worker->audit;
 	return carriages_new(&carriages, &worker->carriages) == PS_OK &&
+	       sessions_new(&sessions, &worker->sessions) == PS_OK &&
 	       start_poll(worker, &worker->control, worker->env->control, on_control) &&
 	       start_poll(worker, &worker->slot, worker->env->slot, on_slot);
 }
@@ -254,6 +289,8 @@ static void finish(struct worker *worker)
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&worker->loop);
 	carriages_free(worker->carriages);
+	sessions_free(worker->sessions);
+	h2_scratch_free(worker->h2_scratch);
 	standings_free(worker->standings);
 	bridge_scratch_free(worker->scratch);
 }

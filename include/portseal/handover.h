@@ -18,6 +18,7 @@
 #include "portseal/err.h"
 #include "portseal/identity.h"
 #include "portseal/refusal.h"
+#include "portseal/service_terms.h"
 #include "portseal/suite.h"
 
 enum handover_type {
@@ -29,6 +30,7 @@ enum handover_type {
 };
 
 #define HANDOVER_SERVICE_MAX 64
+#define HANDOVER_ASKED_MAX 264 /* a service, or the host:port by which a proxy's client means it */
 #define HANDOVER_PRESENTED_MAX 16384
 
 /* The certificates by which a client was let in, DER behind DER, leaf first. */
@@ -48,12 +50,12 @@ struct handover {
 	char peer[ADDRESS_TEXT_MAX]; /* as text for the log */
 	char client[IDENTITY_LABEL_MAX];
 	/* Relay only: */
-	uint32_t generation; /* whose rules admitted it */
-	char service_name[HANDOVER_SERVICE_MAX];
-	struct address target;
-	uint64_t connect_ms, idle_ms;
-	struct audit_who who;                /* for the audit trail; len 0 where none is written */
-	struct handover_presented presented; /* last: its end does not travel */
+	uint32_t generation;                     /* whose rules admitted it */
+	uint32_t max_streams;                    /* of an HTTP/2 connection */
+	char service_name[HANDOVER_SERVICE_MAX]; /* HTTP/2: the only one that exists there, as the listener says; "": any */
+	struct service_terms terms;              /* HTTP/2: only idle_ms counts, for a connection without streams */
+	struct audit_who who;                    /* for the audit trail; len 0 where none is written */
+	struct handover_presented presented;     /* last: its end does not travel */
 };
 
 struct handover_dial {
@@ -72,11 +74,12 @@ struct handover_dial_failed {
 	char text[PS_CAUSE_MAX];
 };
 
-/* May whoever presented this still reach that service? */
+/* May whoever presented this (still) reach that service? */
 struct handover_rejudge {
-	uint64_t id;         /* the worker's, comes back with the answer */
-	uint32_t generation; /* at least this one must answer */
-	char service_name[HANDOVER_SERVICE_MAX];
+	uint64_t id;                    /* the worker's, comes back with the answer */
+	uint64_t conn;                  /* of whoever is the first to need it, for the log; 0: it was answered before */
+	uint32_t generation;            /* at least this one must answer */
+	char asked[HANDOVER_ASKED_MAX]; /* the service as the client names it; "": is the chain good? */
 	struct handover_presented presented; /* last, likewise */
 };
 
@@ -84,7 +87,10 @@ struct handover_judged {
 	uint64_t id;
 	uint32_t generation; /* of the gatekeeper; older than asked for: ask again, it is about to end */
 	uint32_t refusal;    /* enum refusal */
+	uint32_t keep;       /* what lives already may stay, whatever the verdict */
 	int64_t not_after;   /* as far as the verdict holds; INT64_MAX: without end */
+	char service_name[HANDOVER_SERVICE_MAX]; /* what was meant; "": none */
+	struct service_terms terms;              /* how to carry it, unless it is refused */
 	char detail[PS_CAUSE_MAX];
 };
 

@@ -33,6 +33,7 @@ enum refusal {
 	/* its rights */
 	REFUSAL_NOT_ALLOWED,
 	REFUSAL_UNKNOWN_SERVICE,
+	REFUSAL_UNKNOWN_PROTOCOL, /* it speaks none that leads anywhere here: HTTP/1.1 */
 	/* our limits */
 	REFUSAL_TOO_MANY_HANDSHAKES,
 	REFUSAL_TOO_MANY_CONNECTIONS,

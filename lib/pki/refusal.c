@@ -44,6 +44,8 @@ static const struct refusal_entry entries[REFUSAL_COUNT] = {
 	[REFUSAL_WRONG_NAME] = { "wrong-name", ALERT_BAD_CERTIFICATE, "the certificate was issued for other names" },
 	[REFUSAL_NOT_ALLOWED] = { "not-allowed", ALERT_ACCESS_DENIED, "no rule allows this certificate" },
 	[REFUSAL_UNKNOWN_SERVICE] = { "unknown-service", ALERT_UNRECOGNIZED_NAME, "there is no such service" },
+	[REFUSAL_UNKNOWN_PROTOCOL] = { "unknown-protocol", ALERT_NO_APPLICATION_PROTOCOL,
+	                               "the peer offers no protocol that is spoken here" },
 	[REFUSAL_TOO_MANY_HANDSHAKES] = { "too-many-handshakes", ALERT_INTERNAL_ERROR,
 	                                  "too many handshakes are under way" },
 	[REFUSAL_TOO_MANY_CONNECTIONS] = { "too-many-connections", ALERT_INTERNAL_ERROR, "too many connections" },

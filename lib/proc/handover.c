@@ -62,6 +62,12 @@ static bool copy_with_chain(void *message, size_t fixed, const uint8_t *body, si
 _Static_assert(offsetof(struct handover_presented, der) == sizeof(uint32_t),
                "the length stands right before the chain");
 
+static bool terms_are_whole(const struct service_terms *terms)
+{
+	return is_terminated(terms->target.host, sizeof(terms->target.host)) &&
+	       is_terminated(terms->target.path, sizeof(terms->target.path));
+}
+
 static bool take_connection(struct handover_message *message, const uint8_t *body, size_t body_len)
 {
 	struct handover *handover = &message->body.connection;
@@ -70,9 +76,7 @@ static bool take_connection(struct handover_message *message, const uint8_t *bod
 	       suite_find(handover->secrets.suite) != NULL && audit_who_is_good(&handover->who) &&
 	       is_terminated(handover->peer, sizeof(handover->peer)) &&
 	       is_terminated(handover->client, sizeof(handover->client)) &&
-	       is_terminated(handover->service_name, sizeof(handover->service_name)) &&
-	       is_terminated(handover->target.host, sizeof(handover->target.host)) &&
-	       is_terminated(handover->target.path, sizeof(handover->target.path));
+	       is_terminated(handover->service_name, sizeof(handover->service_name)) && terms_are_whole(&handover->terms);
 }
 
 static bool take_rejudge(struct handover_message *message, const uint8_t *body, size_t body_len)
@@ -80,7 +84,7 @@ static bool take_rejudge(struct handover_message *message, const uint8_t *body, 
 	struct handover_rejudge *rejudge = &message->body.rejudge;
 
 	return message->fd < 0 && copy_with_chain(rejudge, TRAVELS(struct handover_rejudge, 0), body, body_len) &&
-	       is_terminated(rejudge->service_name, sizeof(rejudge->service_name));
+	       is_terminated(rejudge->asked, sizeof(rejudge->asked));
 }
 
 static bool take_judged(struct handover_message *message, const uint8_t *body, size_t body_len)
@@ -90,7 +94,8 @@ static bool take_judged(struct handover_message *message, const uint8_t *body, s
 	if (body_len != sizeof(*judged) || message->fd >= 0)
 		return false;
 	memcpy(judged, body, sizeof(*judged));
-	return judged->refusal < REFUSAL_COUNT && is_terminated(judged->detail, sizeof(judged->detail));
+	return judged->refusal < REFUSAL_COUNT && is_terminated(judged->detail, sizeof(judged->detail)) &&
+	       is_terminated(judged->service_name, sizeof(judged->service_name)) && terms_are_whole(&judged->terms);
 }
 
 static bool take_dial(struct handover_message *message, const uint8_t *body, size_t body_len)

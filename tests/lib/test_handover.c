@@ -331,7 +331,7 @@ static void test_what_follows_a_dropped_message_arrives(void **state)
 static struct handover_rejudge question(void)
 {
 	return (struct handover_rejudge){
-		.id = 21, .generation = 2, .service_name = "billing", .presented = { .len = 5, .der = "chain" }
+		.id = 21, .generation = 2, .asked = "billing", .presented = { .len = 5, .der = "chain" }
 	};
 }
 
@@ -407,7 +407,7 @@ static void test_a_service_without_its_end_is_dropped(void **state)
 {
 	(void)state;
 	struct handover_rejudge sent = question();
-	memset(sent.service_name, 's', sizeof(sent.service_name));
+	memset(sent.asked, 's', sizeof(sent.asked));
 	assert_int_equal(handover_send_rejudge(fixture.far, &sent), PS_OK);
 	assert_dropped();
 	memset(fixture.connection.service_name, 's', sizeof(fixture.connection.service_name));
@@ -417,10 +417,10 @@ static void test_a_service_without_its_end_is_dropped(void **state)
 static void test_a_target_without_its_end_is_dropped(void **state)
 {
 	(void)state;
-	memset(fixture.connection.target.host, 'h', sizeof(fixture.connection.target.host));
+	memset(fixture.connection.terms.target.host, 'h', sizeof(fixture.connection.terms.target.host));
 	assert_connection_dropped();
-	memset(&fixture.connection.target, 0, sizeof(fixture.connection.target));
-	memset(fixture.connection.target.path, 'p', sizeof(fixture.connection.target.path));
+	memset(&fixture.connection.terms.target, 0, sizeof(fixture.connection.terms.target));
+	memset(fixture.connection.terms.target.path, 'p', sizeof(fixture.connection.terms.target.path));
 	assert_connection_dropped();
 }
 
@@ -453,6 +453,14 @@ static void test_a_judgement_that_means_nothing_is_dropped(void **state)
 	}
 	sent = judgement();
 	memset(sent.detail, 'd', sizeof(sent.detail));
+	assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
+	assert_dropped();
+	sent = judgement();
+	memset(sent.service_name, 's', sizeof(sent.service_name));
+	assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
+	assert_dropped();
+	sent = judgement();
+	memset(sent.terms.target.path, 'p', sizeof(sent.terms.target.path));
 	assert_int_equal(handover_send_judged(fixture.far, &sent), PS_OK);
 	assert_dropped();
 }

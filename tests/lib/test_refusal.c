@@ -51,6 +51,7 @@ static void test_names_are_those_of_the_contract(void **state)
 		{ REFUSAL_WRONG_NAME, "wrong-name", ALERT_BAD_CERTIFICATE },
 		{ REFUSAL_NOT_ALLOWED, "not-allowed", ALERT_ACCESS_DENIED },
 		{ REFUSAL_UNKNOWN_SERVICE, "unknown-service", ALERT_UNRECOGNIZED_NAME },
+		{ REFUSAL_UNKNOWN_PROTOCOL, "unknown-protocol", ALERT_NO_APPLICATION_PROTOCOL },
 		{ REFUSAL_TOO_MANY_HANDSHAKES, "too-many-handshakes", ALERT_INTERNAL_ERROR },
 		{ REFUSAL_TOO_MANY_CONNECTIONS, "too-many-connections", ALERT_INTERNAL_ERROR },
 		{ REFUSAL_RATE_LIMITED, "rate-limited", ALERT_INTERNAL_ERROR },

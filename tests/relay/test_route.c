@@ -38,7 +38,7 @@ static int open_protocols(size_t n_services)
 	services[MAIL].alpn.at = mail_alpn;
 	config = (struct relay_config){ .services_list = { .at = services, .n = n_services } };
 	hello = (struct client_hello){ .offers_tls13 = true };
-	route = (struct route){ 77, "unset", "unset", true };
+	route = (struct route){ .kind = ROUTE_NOWHERE, .service = 77, .alpn = "unset", .missed = "unset" };
 	return route_protocols_new(&config, &protocols) == PS_OK ? 0 : -1;
 }
 
@@ -77,6 +77,7 @@ static void name_server(const char *name)
 static void assert_route(int listener_service, int service, const char *alpn)
 {
 	route_choose(&config, &protocols, listener_service, &hello, &route);
+	assert_int_equal(route.kind, ROUTE_STREAM);
 	assert_int_equal(route.service, service);
 	if (alpn == NULL)
 		assert_null(route.alpn);
@@ -84,10 +85,18 @@ static void assert_route(int listener_service, int service, const char *alpn)
 		assert_string_equal(route.alpn, alpn);
 }
 
+static void assert_h2(int listener_service)
+{
+	route_choose(&config, &protocols, listener_service, &hello, &route);
+	assert_int_equal(route.kind, ROUTE_H2);
+	assert_int_equal(route.service, listener_service);
+	assert_string_equal(route.alpn, "h2");
+}
+
 static void test_protocols_are_each_service_by_name_and_what_they_declare(void **state)
 {
 	static const char *const names[] = {
-		"portseal/billing", "portseal/database", "portseal/mail", "postgresql", "pg", "smtp",
+		"portseal/billing", "portseal/database", "portseal/mail", "postgresql", "pg", "smtp", "h2",
 	};
 	(void)state;
 	assert_int_equal(protocols.n, sizeof(names) / sizeof(names[0]));
@@ -184,8 +193,70 @@ static void test_an_unknown_name_is_the_only_service(void **state)
 {
 	(void)state;
 	name_server("relay.example.com");
-	offer("http/1.1");
+	offer("something/1");
 	assert_route(CONFIG_NO_SERVICE, BILLING, NULL);
+}
+
+static void test_h2_leaves_the_choice_to_each_stream(void **state)
+{
+	(void)state;
+	offer("h2");
+	assert_h2(CONFIG_NO_SERVICE);
+	name_server("billing.example.com");
+	assert_h2(CONFIG_NO_SERVICE);
+}
+
+static void test_h2_at_a_listener_of_one_service_knows_only_that(void **state)
+{
+	(void)state;
+	offer("h2");
+	assert_h2(MAIL);
+	hello.n_alpn = 0;
+	offer("h2");
+	offer("portseal/mail");
+	assert_h2(MAIL);
+}
+
+static void test_the_first_of_h2_and_a_service_counts(void **state)
+{
+	(void)state;
+	offer("portseal/mail");
+	offer("h2");
+	assert_route(CONFIG_NO_SERVICE, MAIL, "portseal/mail");
+	hello.n_alpn = 0;
+	offer("h2");
+	offer("portseal/mail");
+	assert_h2(CONFIG_NO_SERVICE);
+}
+
+static void test_a_web_client_speaks_h2_where_no_application_is_named(void **state)
+{
+	(void)state;
+	offer("h2");
+	offer("http/1.1");
+	assert_h2(CONFIG_NO_SERVICE);
+	name_server("relay.example.com");
+	assert_h2(CONFIG_NO_SERVICE);
+}
+
+static void test_a_web_client_speaks_to_the_application_that_is_named(void **state)
+{
+	(void)state;
+	offer("h2");
+	offer("http/1.1");
+	assert_route(DATABASE, DATABASE, NULL);
+	name_server("billing.example.com");
+	assert_route(CONFIG_NO_SERVICE, BILLING, NULL);
+}
+
+static void test_http_1_leads_nowhere_where_no_application_is_named(void **state)
+{
+	(void)state;
+	offer("http/1.1");
+	name_server("relay.example.com");
+	route_choose(&config, &protocols, CONFIG_NO_SERVICE, &hello, &route);
+	assert_int_equal(route.kind, ROUTE_NOWHERE);
+	assert_int_equal(route.service, CONFIG_NO_SERVICE);
 }
 
 /* Names that are not there: near ones, declared protocols of another kind, none at all. */
@@ -358,6 +429,13 @@ int main(void)
 		of_three(test_nothing_asked_of_several_services_is_none),
 		of_one(test_nothing_asked_of_the_only_service_is_that_one),
 		of_one(test_an_unknown_name_is_the_only_service),
+		of_three(test_h2_leaves_the_choice_to_each_stream),
+		of_three(test_h2_at_a_listener_of_one_service_knows_only_that),
+		of_three(test_the_first_of_h2_and_a_service_counts),
+		of_three(test_a_web_client_speaks_h2_where_no_application_is_named),
+		of_three(test_a_web_client_speaks_to_the_application_that_is_named),
+		of_three(test_http_1_leads_nowhere_where_no_application_is_named),
+		of_one(test_http_1_leads_nowhere_where_no_application_is_named),
 		of_one(test_an_unknown_portseal_service_is_never_the_only_one),
 		of_three(test_an_unknown_portseal_service_is_never_that_of_the_name),
 		of_three(test_the_unknown_portseal_service_is_named_cut_to_fit),

@@ -28,13 +28,14 @@ static struct standings *standings;
 static struct standing_member members[MEMBERS];
 static struct fall falls[MEMBERS];
 static unsigned n_falls;
+static struct standing_member *known[MEMBERS];
+static unsigned n_known;
 static bool leave_at_once;
 static int near, far;
 static struct handover_message got;
 
-static void on_fall(void *owner, struct standing_member *member, enum refusal refusal, const char *detail)
+static void on_fall(struct standing_member *member, enum refusal refusal, const char *detail)
 {
-	assert_ptr_equal(owner, &n_falls);
 	assert_in_range(n_falls, 0, MEMBERS - 1);
 	falls[n_falls].member = member;
 	falls[n_falls].refusal = refusal;
@@ -44,15 +45,23 @@ static void on_fall(void *owner, struct standing_member *member, enum refusal re
 		standings_leave(standings, member);
 }
 
+static void on_known(struct standing_member *member)
+{
+	assert_in_range(n_known, 0, MEMBERS - 1);
+	known[n_known++] = member;
+}
+
+static const struct standing_holder holder = { on_fall, on_known };
+
 static int set_up(void **state)
 {
 	int ends[2];
 
 	(void)state;
 	memset(members, 0, sizeof(members));
-	n_falls = 0;
+	n_falls = n_known = 0;
 	leave_at_once = false;
-	if (channel_pair(ends) != PS_OK || standings_new(on_fall, &n_falls, &standings) != PS_OK)
+	if (channel_pair(ends) != PS_OK || standings_new(&standings) != PS_OK)
 		return -1;
 	near = ends[0];
 	far = ends[1];
@@ -76,7 +85,7 @@ static void join(struct standing_member *member, const char *client, const char 
 	snprintf((char *)handover.client_pin, sizeof(handover.client_pin), "%s", client);
 	snprintf(handover.service_name, sizeof(handover.service_name), "%s", service);
 	handover.presented.len = (uint32_t)snprintf((char *)handover.presented.der, 64, "chain of %s", client);
-	assert_int_equal(standings_join(standings, &handover, member), PS_OK);
+	assert_int_equal(standings_join(standings, &handover, &holder, member), PS_OK);
 }
 
 /* The id of the next question. */
@@ -88,7 +97,7 @@ static uint64_t expect_question(const char *client, const char *service, uint32_
 	assert_int_equal(handover_receive(far, &got), PS_OK);
 	assert_int_equal(got.type, HANDOVER_REJUDGE);
 	assert_int_equal(got.body.rejudge.generation, generation);
-	assert_string_equal(got.body.rejudge.service_name, service);
+	assert_string_equal(got.body.rejudge.asked, service);
 	assert_int_equal(got.body.rejudge.presented.len, strlen(chain));
 	assert_memory_equal(got.body.rejudge.presented.der, chain, strlen(chain));
 	return got.body.rejudge.id;

@@ -183,7 +183,9 @@ checkHost = localhost
         threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         self.addCleanup(web.server_close)
         self.addCleanup(web.shutdown)
-        relay = self.relay(f"tcp://127.0.0.1:{web.server_port}")
+        # By its name: elsewhere a web client speaks HTTP/2 with the relay itself.
+        relay = self.relay(config=self.relay_config({"web": (f"tcp://127.0.0.1:{web.server_port}", ANY,
+                                                             'sni = [ "localhost" ];')}))
         curl = [tool("curl"), "-sS", "--cert", self.crt("alice"), "--key", self.key("alice"), "--cacert",
                 f"{self.pki}/ca.crt", f"https://localhost:{relay.port}/"]
         fetched = run(curl)

@@ -21,7 +21,8 @@ AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cR
 ANY = "{ any = true; }"
 ALERTS = {40: "handshake_failure", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked",
           45: "certificate_expired", 46: "certificate_unknown", 48: "unknown_ca", 49: "access_denied",
-          70: "protocol_version", 80: "internal_error", 112: "unrecognized_name", 116: "certificate_required"}
+          70: "protocol_version", 80: "internal_error", 112: "unrecognized_name", 116: "certificate_required",
+          120: "no_application_protocol"}
 REFUSED, UNDELIVERED, NO_RELAY, WRONG_RELAY, OWN_SETUP = 6, 7, 4, 5, 3
 
 
@@ -103,6 +104,9 @@ REASONS = {
                           "the only rule asks for another cn", ("service", REFUSED, 'to use the service "app"')),
     "unknown-service": Reason(r"it asked for \"portseal/nope\"", 112, (REFUSED, 'has no service "nope"'),
                               'has no service "nope"', ("service", REFUSED, 'has no service "nope"')),
+    "unknown-protocol": Reason("it offers HTTP/1.1 only", 120,
+                               Unseen("our sender offers h2 or a service's name, never HTTP/1.1"), CERTIFICATES_ONLY,
+                               Unseen("our doctor offers h2 or a service's name, never HTTP/1.1")),
     "too-many-handshakes": Reason("limits.waiting is reached", 80, (UNDELIVERED, "too many handshakes are under way"),
                                   CERTIFICATES_ONLY, ("tls", UNDELIVERED, "too many handshakes are under way")),
     "too-many-connections": Reason("limits.connections is", 80, (UNDELIVERED, "a limit of the relay is reached"),
@@ -246,6 +250,9 @@ class Reasons(Scenario):
 
     def crl_missing(self):
         return Scene(self.open_relay(tls=f'crl = "{self.stranger_pki}/ca.crl";'))
+
+    def unknown_protocol(self):
+        return Scene(self.open_relay(), openssl=("-alpn", "http/1.1"))
 
     def wrong_purpose(self):
         return Scene(self.open_relay(), "relay")
