@@ -8,8 +8,8 @@
 
 #include "h2_private.h"
 
-#define OUTBOUND_ACKS_MAX 200
-#define CHURN_MS 1000 /* a stream reset within it after its beginning counts */
+#define OUTBOUND_ACKS_MAX 1000 /* more than h2_watch lets pass to a peer that reads */
+#define CHURN_MS 1000          /* a stream reset within it after its beginning counts */
 #define SETTINGS_MAX 4
 #define NEVER_REACHED (UINT64_C(1) << 40) /* h2_watch counts resets */
 

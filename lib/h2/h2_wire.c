@@ -183,9 +183,10 @@ bool h2_wire_write(struct h2 *h2)
 		if (!flush(h2))
 			return false;
 		const size_t len = gather(h2);
+		if (len > 0)
+			send_gathered(h2, len); /* also when it ended meanwhile: nghttp2 takes it for sent */
 		if (len == 0 || h2_is_over(h2))
 			return false;
-		send_gathered(h2, len);
 	}
 	return buf_len(&h2->pending) == 0;
 }

@@ -168,7 +168,7 @@ static void on_server_end(void *owner, const struct h2_report *report)
 static const struct h2_events client_events = { NULL, on_capacity, on_goaway, on_client_end };
 static const struct h2_events server_events = { on_request, NULL, NULL, on_server_end };
 
-static void tcp_pair(int fds[2])
+void h2_rig_tcp_pair(int fds[2])
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(address);
@@ -201,7 +201,7 @@ struct h2_rig *h2_rig_start(enum rig_sides sides, uint32_t max_streams, uint64_t
 	assert_non_null(rig);
 	rig->deadline = uv_hrtime() + DEADLINE_NS;
 	rig->raw_fd = -1;
-	tcp_pair(fds);
+	h2_rig_tcp_pair(fds);
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	assert_int_equal(h2_scratch_new(&rig->scratch), PS_OK);
 	assert_int_equal(linger_new(&rig->loop, &rig->linger), PS_OK);

@@ -63,6 +63,8 @@ struct h2_rig {
 	uint64_t deadline;
 };
 
+void h2_rig_tcp_pair(int fds[2]);
+
 enum rig_sides { RIG_BOTH, RIG_SERVER_ONLY, RIG_CLIENT_ONLY };
 
 struct h2_rig *h2_rig_start(enum rig_sides sides, uint32_t max_streams, uint64_t idle_ms);
