@@ -158,24 +158,32 @@ static void ipsec_key_free(struct aead_key *key)
 	free(key);
 }
 
-static void chacha(const struct aead_key *key, chacha_poly_enc_dec_update_t update, const uint8_t *nonce,
-                   const uint8_t *aad, size_t aad_len, uint8_t *text, size_t len, uint8_t *tag)
-{
-	struct chacha20_poly1305_context_data context;
+struct chacha_work {
+	const uint8_t *nonce, *aad;
+	size_t aad_len;
+	uint8_t *text;
+	size_t len;
+	uint8_t *tag; /* written */
+};
 
-	lib.chacha_init(key->bytes, &context, nonce, aad, aad_len);
-	update(key->bytes, &context, text, text, len);
-	lib.chacha_tag(&context, tag, SUITE_TAG_LEN);
+static void chacha(const struct aead_key *key, chacha_poly_enc_dec_update_t update, const struct chacha_work *work)
+{
+	struct chacha20_poly1305_context_data context = { 0 };
+
+	lib.chacha_init(key->bytes, &context, work->nonce, work->aad, work->aad_len);
+	update(key->bytes, &context, work->text, work->text, work->len);
+	lib.chacha_tag(&context, work->tag, SUITE_TAG_LEN);
 	ps_wipe(&context, sizeof(context));
 }
 
 static enum ps_err ipsec_seal(struct aead_key *key, const uint8_t nonce[static SUITE_IV_LEN], const uint8_t *aad,
                               size_t aad_len, uint8_t *text, size_t len)
 {
-	struct gcm_context_data context;
+	struct gcm_context_data context = { 0 };
 
 	if (key->suite == SUITE_CHACHA20_POLY1305_SHA256) {
-		chacha(key, lib.chacha_seal, nonce, aad, aad_len, text, len, text + len);
+		const struct chacha_work work = { nonce, aad, aad_len, text, len, text + len };
+		chacha(key, lib.chacha_seal, &work);
 		return PS_OK;
 	}
 	(key->suite == SUITE_AES_128_GCM_SHA256 ? lib.seal128 : lib.seal256)(
@@ -198,11 +206,12 @@ static bool is_same_tag(const uint8_t *one, const uint8_t *other)
 static enum ps_err ipsec_open(struct aead_key *key, const uint8_t nonce[static SUITE_IV_LEN], const uint8_t *aad,
                               size_t aad_len, uint8_t *text, size_t len)
 {
-	struct gcm_context_data context;
+	struct gcm_context_data context = { 0 };
 	uint8_t tag[SUITE_TAG_LEN];
 
 	if (key->suite == SUITE_CHACHA20_POLY1305_SHA256) {
-		chacha(key, lib.chacha_open, nonce, aad, aad_len, text, len, tag);
+		const struct chacha_work work = { nonce, aad, aad_len, text, len, tag };
+		chacha(key, lib.chacha_open, &work);
 	} else {
 		(key->suite == SUITE_AES_128_GCM_SHA256 ? lib.open128 : lib.open256)(expanded(key), &context, text, text, len,
 		                                                                     nonce, aad, aad_len, tag, SUITE_TAG_LEN);
