@@ -162,7 +162,7 @@ def report(bench, begun):
     typical, worst = shown.foreign_share()
     head = [f"{begun:%Y-%m-%d %H:%M}, {here['cpu']}, {here['cores']} cores, Linux {here['kernel']} ({here['congestion_control']}), "
             f"{here['openssl']}",
-            "; ".join(versions.values()),
+            "; ".join(dict.fromkeys(versions.values())),
             f"medians of {bench.given.rounds} rounds of {bench.given.seconds:g} s, ± half of the range; "
             "ratio: how many times better than the best of stunnel, HAProxy and nginx",
             f"meanwhile others used {typical:.0%} of the machine (median; at worst {worst:.0%})"]

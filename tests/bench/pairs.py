@@ -81,15 +81,26 @@ class Pair:
         return {}
 
     def start(self):
-        self.port, self.server_port = free_port(), free_port()
-        argvs = self.argvs()
-        if not argvs:
-            self.port, self.server_port = self.target, None
+        """A port that was free may be somebody else's a moment later: then once more, with others."""
+        for attempt in range(3):
+            self.port, self.server_port = free_port(), free_port()
+            argvs = self.argvs()
+            if not argvs:
+                self.port, self.server_port = self.target, None
+            try:
+                self.start_sides(argvs)
+                break
+            except Failed:
+                self.stop()
+                if attempt == 2:
+                    raise
+        return self
+
+    def start_sides(self, argvs):
         for side in ("server", "client"):
             if side in argvs:
                 self.processes[side] = Process(argvs[side], cwd=self.dir)
                 await_listener(self.server_port if side == "server" else self.port, self.processes[side])
-        return self
 
     def stop(self):
         for process in self.processes.values():
