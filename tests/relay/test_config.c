@@ -272,6 +272,8 @@ static void test_addresses_and_targets_that_cannot_be_meant_are_refused(void **s
 		  "relay.conf:5: services.target: \"tpc://127.0.0.1:7000\" is not tcp://HOST:PORT, unix:PATH or udp://HOST:PORT" },
 		{ LISTEN TLS "services = (\n { name = \"a\";\n target = \"udp://127.0.0.1:53\"; } );",
 		  "relay.conf:5: services.target: \"udp://127.0.0.1:53\": UDP targets are not served yet" },
+		{ LISTEN TLS "services = (\n { name = \"a\"; target = \"unix:/x\";\n authority = [ \"db.example.com\" ]; } );",
+		  "relay.conf:5: services.authority: \"db.example.com\" is not HOST:PORT" },
 		{ LISTEN TLS "services = (\n { name = \"a\";\n targets = ( \"unix:/x\", \"unix:/y\" ); } );",
 		  "relay.conf:5: services.targets: one target only in this version: target = \"...\"" },
 		{ LISTEN TLS

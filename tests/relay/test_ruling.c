@@ -126,6 +126,30 @@ static void test_the_clock_counts(void **state)
 	assert_int_equal(rule_at(alice, BILLING, MINT_NOW - 40 * 365 * MINT_DAY), REFUSAL_NOT_YET_VALID);
 }
 
+static void test_a_proxy_client_means_a_service_by_name_with_a_port_or_by_alias(void **state)
+{
+	(void)state;
+	static const char *aliases[] = { "db.example.com:5432" };
+	services[MAIL].authority.at = aliases;
+	services[MAIL].authority.n = 1;
+	assert_int_equal(ruling_find_asked(&config, "billing"), BILLING);
+	assert_int_equal(ruling_find_asked(&config, "billing:80"), BILLING);
+	assert_int_equal(ruling_find_asked(&config, "DB.example.COM:5432"), MAIL);
+	assert_int_equal(ruling_find_asked(&config, "db.example.com:5433"), CONFIG_NO_SERVICE);
+	assert_int_equal(ruling_find_asked(&config, "db.example.com"), CONFIG_NO_SERVICE);
+	assert_int_equal(ruling_find_asked(&config, "billing:80x"), CONFIG_NO_SERVICE);
+	assert_int_equal(ruling_find_asked(&config, "127.0.0.1:22"), CONFIG_NO_SERVICE);
+	assert_int_equal(ruling_find_asked(&config, ":"), CONFIG_NO_SERVICE);
+	services[MAIL].authority.n = 0;
+}
+
+static void test_without_a_service_yet_the_chain_alone_is_judged(void **state)
+{
+	(void)state;
+	assert_int_equal(rule_at(bob, CONFIG_NONE_YET, MINT_NOW), REFUSAL_NONE);
+	assert_int_equal(rule_at(mallory, CONFIG_NONE_YET, MINT_NOW), REFUSAL_BAD_SIGNATURE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +160,8 @@ int main(void)
 		cmocka_unit_test(test_the_chain_is_judged_before_the_service),
 		cmocka_unit_test(test_no_chain_is_refused_even_where_everybody_may),
 		cmocka_unit_test(test_the_clock_counts),
+		cmocka_unit_test(test_a_proxy_client_means_a_service_by_name_with_a_port_or_by_alias),
+		cmocka_unit_test(test_without_a_service_yet_the_chain_alone_is_judged),
 	};
 	return cmocka_run_group_tests_name("ruling", tests, mint_all, free_all);
 }

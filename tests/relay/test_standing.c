@@ -322,6 +322,79 @@ static void test_a_full_queue_only_delays(void **state)
 	expect_no_question();
 }
 
+/* alice's connection of HTTP/2, in members[0], asks for a service. */
+static void join_service(struct standing_member *member, const char *asked)
+{
+	if (members[0].standing == NULL) {
+		struct handover handover = { .generation = 1, .not_after = NOT_AFTER, .is_h2 = 1, .client_pin = "alice" };
+		handover.presented.len = (uint32_t)snprintf((char *)handover.presented.der, 64, "chain of alice");
+		assert_int_equal(standings_join(standings, &handover, &holder, &members[0]), PS_OK);
+	}
+	assert_int_equal(standings_join_service(standings, members[0].standing, asked, 99, &holder, member), PS_OK);
+}
+
+static void answer_terms(uint64_t id, enum refusal refusal, bool keep)
+{
+	struct handover_judged judged = {
+		.id = id, .generation = 1, .refusal = refusal, .keep = keep, .not_after = NOT_AFTER
+	};
+
+	snprintf(judged.service_name, sizeof(judged.service_name), "app");
+	snprintf(judged.detail, sizeof(judged.detail), "because");
+	judged.terms.idle_ms = 77;
+	standings_answer(standings, &judged);
+}
+
+static void test_a_service_is_asked_for_once_and_its_terms_come_with_the_answer(void **state)
+{
+	(void)state;
+	join_service(&members[1], "app:80");
+	assert_int_equal(standing_verdict(members[1].standing), STANDING_OPEN);
+	assert_string_equal(standing_service(members[1].standing), "app:80");
+	standings_ask(standings, near, ASKED_AT);
+	uint64_t id = expect_question("alice", "app:80", 1);
+	assert_int_equal(got.body.rejudge.conn, 99);
+	expect_no_question();
+	answer_terms(id, REFUSAL_NONE, false);
+	assert_int_equal(n_known, 1);
+	assert_ptr_equal(known[0], &members[1]);
+	assert_int_equal(standing_verdict(members[1].standing), STANDING_ALLOWED);
+	assert_string_equal(standing_service(members[1].standing), "app");
+	assert_int_equal(standing_terms(members[1].standing)->idle_ms, 77);
+	join_service(&members[2], "app:80");
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_ALLOWED);
+	standings_ask(standings, near, ASKED_AT + 1);
+	expect_no_question();
+}
+
+static void test_a_right_that_never_was_falls_and_is_remembered(void **state)
+{
+	(void)state;
+	join_service(&members[1], "app");
+	standings_ask(standings, near, ASKED_AT);
+	answer_terms(expect_question("alice", "app", 1), REFUSAL_NOT_ALLOWED, true);
+	assert_int_equal(n_falls, 1);
+	assert_ptr_equal(falls[0].member, &members[1]);
+	join_service(&members[2], "app");
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_REFUSED);
+	assert_int_equal(standing_refusal(members[2].standing), REFUSAL_NOT_ALLOWED);
+	assert_string_equal(standing_detail(members[2].standing), "because");
+	assert_int_equal(n_falls, 1);
+}
+
+static void test_what_lives_is_kept_where_the_answer_says_so_and_newcomers_are_not(void **state)
+{
+	(void)state;
+	join_service(&members[1], "app");
+	standings_ask(standings, near, ASKED_AT);
+	answer_terms(expect_question("alice", "app", 1), REFUSAL_NONE, true);
+	standings_expire(standings, NOT_AFTER + 1);
+	assert_int_equal(n_falls, 1); /* the chain's, of whom nobody said that it may stay */
+	assert_ptr_equal(falls[0].member, &members[0]);
+	assert_int_equal(standing_verdict(members[1].standing), STANDING_REFUSED);
+	assert_int_equal(standing_refusal(members[1].standing), REFUSAL_EXPIRED);
+}
+
 #define on_slot(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -344,6 +417,9 @@ int main(void)
 		on_slot(test_what_ends_falls_in_its_next_second),
 		on_slot(test_an_answer_sets_another_end),
 		on_slot(test_a_full_queue_only_delays),
+		on_slot(test_a_service_is_asked_for_once_and_its_terms_come_with_the_answer),
+		on_slot(test_a_right_that_never_was_falls_and_is_remembered),
+		on_slot(test_what_lives_is_kept_where_the_answer_says_so_and_newcomers_are_not),
 	};
 	return cmocka_run_group_tests_name("standing", tests, NULL, NULL);
 }
