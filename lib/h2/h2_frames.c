@@ -206,6 +206,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct h2 *h2 = user_data;
 	struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
 
+	(void)session;
 	if (frame->hd.type == NGHTTP2_DATA)
 		h2_watch_refund(&h2->watch, H2_RULE_WINDOW, 4);
 	if (frame->hd.type == NGHTTP2_HEADERS && stream != NULL)
@@ -214,10 +215,6 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2->report.code = frame->goaway.error_code;
 		h2_blame(h2, H2_PEER_HTTP);
 	}
-	/* Answered before it had said all: the rest is not needed (section 8.1). */
-	if (stream != NULL && stream->discards && !stream->in_ended && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
-	    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, H2_NO_ERROR) != 0)
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
 

@@ -29,6 +29,8 @@
 #define H2_HEADER_LIST_MAX 16384 /* bytes of one header block's fields, as section 6.5.2 counts them */
 #define H2_FIELDS_MAX 96
 
+#define H2_DISCARDED_MAX ((size_t)1024 * 1024) /* of a request that was answered already */
+
 #define H2_WINDOW_START (64 * 1024)                 /* of each stream */
 #define H2_WINDOW_MAX (4 * 1024 * 1024)             /* that a stream's grows to */
 #define H2_WINDOW_GROWTH ((size_t)32 * 1024 * 1024) /* all streams of a connection together */
@@ -86,8 +88,9 @@ struct h2_stream {
 	bool trails;    /* with a trailer, not with the body */
 	bool reset_here;
 	bool reset_there;
-	bool wakes;       /* in the list of those that have something to send */
-	uint32_t code;    /* of the reset */
+	bool wakes;    /* in the list of those that have something to send */
+	uint32_t code; /* of the reset */
+	size_t discarded;
 	uint32_t window;  /* its size for the peer's bytes */
 	uint32_t drained; /* bytes consumed since cycle_ms */
 	size_t kept;      /* given (or held) and not consumed */

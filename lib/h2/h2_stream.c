@@ -59,10 +59,25 @@ static bool takes_body(const struct h2_stream *stream)
 	return stream->events != NULL && stream->events->on_body != NULL;
 }
 
+/* Answered before it had said all: the rest is not needed (section 8.1). TRAP: many a client loses the answer if RST_STREAM
+ * comes right behind it. So what comes is taken, as if it were wanted, until it is too much. */
+static void discard(struct h2_stream *stream, size_t len)
+{
+	stream->discarded += len;
+	h2_window_received(stream, len);
+	h2_window_consumed(stream, len);
+	if (stream->discarded > H2_DISCARDED_MAX && stream->out_ended)
+		h2_stream_reset(stream, H2_NO_ERROR);
+}
+
 void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len)
 {
-	if (stream->reset_here || stream->discards) {
+	if (stream->reset_here) {
 		h2_window_discarded(stream->h2, len);
+		return;
+	}
+	if (stream->discards) {
+		discard(stream, len);
 		return;
 	}
 	h2_window_received(stream, len);
