@@ -17,6 +17,11 @@
 #define HANDSHAKES_MAX 65536
 #define STREAMS_MAX 100000
 #define AUTHORITY_MAX (SNI_MAX + sizeof(":65535") - 1)
+#define MESSAGE_MAX ((uint64_t)1 << 40)
+#define MESSAGES_PER_SECOND_MAX 1000000
+#define STORE_MIN ((uint64_t)1 << 20)
+#define STORE_MAX ((uint64_t)1 << 40)
+#define REPLY_KEPT_MAX ((uint64_t)16 << 20)
 #define SECOND ((uint64_t)1000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -158,6 +163,17 @@ static const struct conf_key service_keys[] = {
 	{ .name = "targets", .type = CONF_REFUSED, .default_text = "one target only in this version: target = \"...\"" },
 	{ .name = "target", .type = CONF_CUSTOM, .offset = IN(target), .required = true, .parse = parse_target },
 	{ .name = "exposed", .type = CONF_BOOL, .offset = IN(exposed) },
+	{ .name = "reply",
+	  .type = CONF_CUSTOM,
+	  .offset = IN(reply),
+	  .parse = reply_rule_parse,
+	  .default_text = "until-close" },
+	{ .name = "max_message",
+	  .type = CONF_SIZE,
+	  .offset = IN(max_message),
+	  .min = 1,
+	  .max = MESSAGE_MAX,
+	  .default_text = "10M" },
 	{ .name = "sni", .type = CONF_STRINGS, .offset = IN(sni), .parse = check_sni },
 	{ .name = "alpn", .type = CONF_STRINGS, .offset = IN(alpn), .parse = check_alpn },
 	{ .name = "authority", .type = CONF_STRINGS, .offset = IN(authority), .parse = check_authority },
@@ -191,6 +207,7 @@ static const struct conf_key limit_keys[] = {
 	LIMIT(waiting, 1, CONNECTIONS_MAX, "4096"),
 	LIMIT(connections, 1, CONNECTIONS_MAX, "10000"),
 	LIMIT(connections_per_client, 0, CONNECTIONS_MAX, "0"),
+	LIMIT(messages_per_second, 0, MESSAGES_PER_SECOND_MAX, "0"),
 	LIMIT(streams_per_connection, 1, STREAMS_MAX, "1000"),
 	END,
 };
@@ -205,7 +222,7 @@ static const struct conf_key limit_keys[] = {
 static const struct conf_key timeout_keys[] = {
 	TIMEOUT(handshake, 100, 10 * MINUTE, "5s"), TIMEOUT(connect, 100, 10 * MINUTE, "5s"),
 	TIMEOUT(idle, SECOND, 365 * DAY, "1h"),     TIMEOUT(drain, 0, DAY, "30s"),
-	TIMEOUT(message, 100, DAY, NULL),           END,
+	TIMEOUT(message, 100, DAY, "30s"),          END,
 };
 #undef IN
 
@@ -229,6 +246,26 @@ static const struct conf_key log_keys[] = {
 static const struct conf_key process_keys[] = {
 	{ .name = "gatekeepers", .type = CONF_COUNT, .offset = IN(gatekeepers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
 	{ .name = "workers", .type = CONF_COUNT, .offset = IN(workers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
+	END,
+};
+#undef IN
+
+#define IN(field) offsetof(struct relay_config, messages.field) - offsetof(struct relay_config, messages)
+static const struct conf_key message_keys[] = {
+	{ .name = "store", .type = CONF_PATH, .offset = IN(store) },
+	{ .name = "window",
+	  .type = CONF_DURATION,
+	  .offset = IN(window_ms),
+	  .min = MINUTE,
+	  .max = 365 * DAY,
+	  .default_text = "24h" },
+	{ .name = "max_reply", .type = CONF_SIZE, .offset = IN(max_reply), .max = REPLY_KEPT_MAX, .default_text = "64K" },
+	{ .name = "max_size",
+	  .type = CONF_SIZE,
+	  .offset = IN(max_size),
+	  .min = STORE_MIN,
+	  .max = STORE_MAX,
+	  .default_text = "256M" },
 	END,
 };
 #undef IN
@@ -278,6 +315,7 @@ static const struct conf_key relay_keys[] = {
 	  .parse = conf_field_reload,
 	  .default_text = "signal" },
 	{ .name = "status", .type = CONF_PATH, .offset = IN(status) },
+	{ .name = "messages", .type = CONF_GROUP, .offset = IN(messages), .keys = message_keys },
 	END,
 };
 #undef IN
@@ -414,6 +452,9 @@ static enum ps_err check_whole(struct relay_config *config, struct ps_cause *cau
 		err = check_service(config, &config_services(config)[i], cause);
 	for (size_t i = 0; i < config->listeners_list.n && err == PS_OK; i++)
 		err = check_listener(config, &config_listeners(config)[i], cause);
+	if (err == PS_OK && config->messages.store != NULL && config->messages.window_ms < config->timeouts.message_ms)
+		err = ps_cause_set(cause, PS_E_CONFIG, "%s: messages.window: shorter than timeouts.message: %s", config->path,
+		                   "a message would be forgotten while it is under way");
 	return err;
 }
 

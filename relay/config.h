@@ -18,6 +18,7 @@
 #include "portseal/err.h"
 #include "portseal/log.h"
 #include "portseal/trust.h"
+#include "reply_end.h"
 
 #define CONFIG_NO_SERVICE (-1)
 #define CONFIG_NONE_YET (-2) /* which service is not the question */
@@ -26,6 +27,8 @@ struct relay_service {
 	const char *name; /* letters, digits, "-", "_", "."; at most CONF_FIELD_SERVICE_MAX */
 	struct address target;
 	bool exposed;            /* the operator accepts plaintext to a target on another host */
+	struct reply_rule reply; /* where the reply to a message ends */
+	uint64_t max_message;    /* bytes of one message's payload */
 	struct conf_strings sni; /* lower case */
 	struct conf_strings alpn;
 	struct conf_strings authority; /* HOST:PORT, lower case: what clients of an HTTP proxy call it */
@@ -78,11 +81,12 @@ struct relay_config {
 		uint64_t waiting; /* connections whose handshake has not begun yet */
 		uint64_t connections;
 		uint64_t connections_per_client; /* 0: no limit */
+		uint64_t messages_per_second;    /* of one client to one service; 0: no limit */
 		uint64_t streams_per_connection; /* of HTTP/2 */
 	} limits;
 	struct {
 		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms;
-		uint64_t message_ms; /* 0 unless the file has it: it has no effect before messages do; warn */
+		uint64_t message_ms; /* the whole exchange of one message, from its header to the end of its reply */
 	} timeouts;
 	struct {
 		enum log_level level;
@@ -95,6 +99,12 @@ struct relay_config {
 	enum on_revoke on_revoke;
 	enum reload_on reload;
 	const char *status; /* path of the status socket; NULL: none */
+	struct {
+		const char *store; /* path of the results; NULL: none, and no idempotency key is taken */
+		uint64_t window_ms;
+		uint64_t max_reply; /* bytes of a reply that are kept */
+		uint64_t max_size;  /* bytes of the store */
+	} messages;
 };
 
 static inline struct relay_service *config_services(const struct relay_config *config)

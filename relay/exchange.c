@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "exchange_connect.h"
+#include "message.h"
 #include "portseal/log.h"
 #include "session_internal.h"
 
@@ -39,11 +40,17 @@ void exchange_opened(const struct exchange *exchange, const char *target)
 	log_end(&line);
 }
 
+/* What tells of the end: a message has one line, whatever became of it. */
+static const char *event_of(const struct exchange *exchange, const char *usual)
+{
+	return exchange->kind != NULL && exchange->kind->event != NULL ? exchange->kind->event : usual;
+}
+
 static void log_refused(const struct exchange *exchange, const struct problem *problem, const char *private_detail)
 {
 	struct log_line line;
 
-	begin_line(&line, exchange, LOG_INFO, "stream-refused", exchange->id);
+	begin_line(&line, exchange, LOG_INFO, event_of(exchange, "stream-refused"), exchange->id);
 	log_word(&line, "reason", problem->reason);
 	log_number(&line, "status", problem->status);
 	log_text(&line, "service", exchange->service); /* perhaps one that does not exist */
@@ -56,7 +63,7 @@ static void log_closed(const struct exchange *exchange, const struct exchange_cl
 {
 	struct log_line line;
 
-	begin_line(&line, exchange, LOG_INFO, "stream-closed", exchange->id);
+	begin_line(&line, exchange, LOG_INFO, event_of(exchange, "stream-closed"), exchange->id);
 	log_word(&line, "reason", fell ? refusal_name(exchange->fallen) : closing->reason);
 	log_word(&line, "service", exchange->service);
 	log_number(&line, "in", closing->in);
@@ -101,6 +108,11 @@ static void record_closed(const struct exchange *exchange, const struct exchange
 	entry.detail = fell ? exchange->fall_detail : closing->detail;
 	entry.in = closing->in;
 	entry.out = closing->out;
+	entry.status = closing->status;
+	entry.receipt = closing->id;
+	entry.has_sha256 = closing->sha256 != NULL;
+	if (closing->sha256 != NULL)
+		memcpy(entry.sha256, closing->sha256, sizeof(entry.sha256));
 	audit_closed(exchange->session->all->config.audit, &entry);
 }
 
@@ -290,9 +302,14 @@ static bool understand(const struct h2_request *request, struct exchange *exchan
 		exchange->service = request->authority;
 		return true;
 	}
+	if (strncmp(request->path, MESSAGES_PATH, strlen(MESSAGES_PATH)) == 0 && strcmp(request->method, "POST") == 0) {
+		exchange->kind = &message_kind;
+		exchange->service = request->path + strlen(MESSAGES_PATH);
+		return true;
+	}
 	if (strncmp(request->path, MESSAGES_PATH, strlen(MESSAGES_PATH)) == 0)
 		*problem = (struct problem){
-			.status = 405, .reason = "method", .detail = "streams are asked for by CONNECT", .allow = "CONNECT"
+			.status = 405, .reason = "method", .detail = "messages are sent by POST", .allow = "POST"
 		};
 	else
 		*problem = (struct problem){ .status = 404, .reason = "not-found", .detail = "there is nothing at this path" };

@@ -29,8 +29,9 @@ struct exchange;
 struct session; /* the HTTP/2 connection it came on: session.h */
 
 struct exchange_kind {
-	const char *name; /* of the log: "connect" */
-	bool is_recorded; /* exchange.c has the audit trail told that it begins, before it does, and how it ends */
+	const char *name;  /* of the log: "connect" */
+	const char *event; /* of the line that tells of its end; NULL: stream-refused and stream-closed */
+	bool is_recorded;  /* exchange.c has the audit trail told that it begins, before it does, and how it ends */
 	/* The header is at hand: keeps what is needed of it in exchange->work. False: exchange_refuse was called. NULL: nothing
 	 * is needed. */
 	bool (*prepare)(struct exchange *exchange, const struct h2_request *request);
@@ -80,13 +81,14 @@ void exchange_cut(struct exchange *exchange);
 void exchange_refuse(struct exchange *exchange, const struct problem *problem, const char *private_detail);
 
 struct exchange_closing {
-	const char *reason; /* "done"; replaced by the refusal's word if the exchange fell */
-	uint64_t in;        /* payload bytes that the application took */
-	uint64_t out;       /* payload bytes of the application */
-	uint32_t code;      /* enum h2_code of a reset; H2_NO_ERROR: none */
-	unsigned status;    /* of the answer */
-	const char *detail; /* NULL: none */
-	const char *id;     /* of a receipt; NULL: none */
+	const char *reason;    /* "done"; replaced by the refusal's word if the exchange fell */
+	uint64_t in;           /* payload bytes that the application took */
+	uint64_t out;          /* payload bytes of the application */
+	uint32_t code;         /* enum h2_code of a reset; H2_NO_ERROR: none */
+	unsigned status;       /* of the answer */
+	const char *detail;    /* NULL: none */
+	const char *id;        /* of a receipt; NULL: none */
+	const uint8_t *sha256; /* of the payload that it is for, AUDIT_HASH_LEN bytes; NULL: none */
 };
 
 /* Logs event=stream-opened: the application is reached, at `target`. */

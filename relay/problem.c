@@ -14,11 +14,13 @@ static const char *title_of(unsigned status)
 		unsigned status;
 		const char *title;
 	} titles[] = {
-		{ 400, "Bad Request" },           { 403, "Forbidden" },         { 404, "Not Found" },
-		{ 405, "Method Not Allowed" },    { 409, "Conflict" },          { 413, "Content Too Large" },
-		{ 422, "Unprocessable Content" }, { 429, "Too Many Requests" }, { 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },       { 502, "Bad Gateway" },       { 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
+		{ 400, "Bad Request" },         { 403, "Forbidden" },
+		{ 404, "Not Found" },           { 405, "Method Not Allowed" },
+		{ 408, "Request Timeout" },     { 409, "Conflict" },
+		{ 413, "Content Too Large" },   { 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" },   { 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },     { 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
 	};
 
 	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)

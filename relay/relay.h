@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "message_rate.h"
 #include "portseal/net.h"
 #include "portseal/scoreboard.h"
 
@@ -32,6 +33,7 @@ struct relay_socket {
 struct relay {
 	struct relay_config *config;
 	struct scoreboard *board;          /* borrowed, NULL until it is set */
+	struct message_rate *rate;         /* likewise */
 	struct expiring_clients *expiring; /* the same */
 	struct audit_memory *audit_memory; /* likewise; NULL where no audit is configured */
 	struct relay_socket sockets[RELAY_SOCKETS_MAX];

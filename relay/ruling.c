@@ -44,8 +44,15 @@ int ruling_find_asked(const struct relay_config *config, const char *asked)
 void ruling_terms(const struct relay_config *config, int service, struct service_terms *terms)
 {
 	*terms = (struct service_terms){ .connect_ms = config->timeouts.connect_ms, .idle_ms = config->timeouts.idle_ms };
-	if (service >= 0)
-		terms->target = config_services(config)[service].target;
+	terms->message_ms = config->timeouts.message_ms;
+	terms->messages_per_second = (uint32_t)config->limits.messages_per_second;
+	if (service < 0)
+		return;
+	const struct relay_service *of = &config_services(config)[service];
+	terms->target = of->target;
+	terms->max_message = of->max_message;
+	terms->reply_kind = (uint32_t)of->reply.kind;
+	terms->reply_idle_ms = of->reply.idle_ms;
 }
 
 void ruling_make(const struct relay_config *config, struct trust *trust, struct mbedtls_x509_crt *chain, int service,

@@ -85,8 +85,6 @@ static void warn(const struct relay_config *config)
 		          "mbedTLS %s is older than 3.6.6: its known faults need session resumption, which "
 		          "Portseal never does; update it all the same",
 		          handshake_library_version());
-	if (config->timeouts.message_ms != 0)
-		log_event(LOG_WARN, "no-effect", "timeouts.message has no effect yet: this version carries streams only");
 }
 
 static void set_limits(const struct relay *relay)
@@ -210,6 +208,7 @@ int serve_main(const char *config_path, const char *aead)
 {
 	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
+	struct message_rate *rate = NULL;
 	struct expiring_clients *expiring = NULL;
 	struct audit_memory *audit_memory = NULL;
 	struct scoreboard_config limits;
@@ -227,13 +226,15 @@ int serve_main(const char *config_path, const char *aead)
 	warn(relay->config);
 	limits.connections = relay->config->limits.connections;
 	limits.connections_per_client = relay->config->limits.connections_per_client;
-	if (scoreboard_new(&limits, &board) != PS_OK || expiring_clients_new(&expiring) != PS_OK ||
+	if (scoreboard_new(&limits, &board) != PS_OK || message_rate_new(&rate) != PS_OK ||
+	    expiring_clients_new(&expiring) != PS_OK ||
 	    (relay->config->audit.file != NULL && audit_memory_new(&audit_memory) != PS_OK)) {
 		ps_cause_set(&cause, PS_E_NOMEM, "out of memory");
 		exit_code = EXIT_UNFORESEEN;
 		goto failed;
 	}
 	relay->board = board;
+	relay->rate = rate;
 	relay->expiring = expiring;
 	relay->audit_memory = audit_memory;
 	exit_code = run(relay, status_fd);
@@ -246,6 +247,7 @@ done:
 		close(status_fd);
 	relay_free(relay);
 	scoreboard_free(board);
+	message_rate_free(rate);
 	expiring_clients_free(expiring);
 	audit_memory_free(audit_memory);
 	return exit_code;

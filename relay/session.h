@@ -17,6 +17,7 @@
 #include "portseal/linger.h"
 #include "standing.h"
 
+struct messages;
 struct sessions;
 
 struct sessions_config {
@@ -24,6 +25,7 @@ struct sessions_config {
 	struct standings *standings;
 	struct linger_set *linger;
 	struct h2_scratch *scratch;
+	struct messages *messages;
 	struct audit_client *audit; /* NULL: none is configured */
 	/* A standing has become a question: it is to be asked now. */
 	void (*ask)(void *owner);

@@ -11,6 +11,7 @@
 
 #include "audit_memory.h"
 #include "carriage.h"
+#include "message.h"
 #include "portseal/buf.h"
 #include "portseal/channel.h"
 #include "portseal/log.h"
@@ -35,6 +36,8 @@ struct worker {
 	struct carriages *carriages;
 	struct h2_scratch *h2_scratch;
 	struct sessions *sessions;
+	struct results *results; /* NULL: no store is configured */
+	struct messages *messages;
 	struct audit_client *audit; /* NULL: none is configured */
 	size_t most;                /* descriptors for connections and targets */
 	uv_timer_t tick;            /* asks for judgements, looks for what expired */
@@ -153,19 +156,20 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct worker *worker = timer->data;
 
-	if (connections(worker) == 0)
+	if (connections(worker) + messages_pending(worker->messages) == 0)
 		return;
 	worker->cut = true;
 	log_event(LOG_WARN, "drain-timeout", "%zu connections are cut", connections(worker));
 	carriages_abort(worker->carriages);
 	sessions_abort(worker->sessions);
+	messages_abort(worker->messages);
 }
 
 static void on_look(uv_timer_t *timer)
 {
 	struct worker *worker = timer->data;
 
-	if (connections(worker) == 0 && linger_count(worker->linger) == 0)
+	if (connections(worker) == 0 && messages_pending(worker->messages) == 0 && linger_count(worker->linger) == 0)
 		uv_stop(&worker->loop);
 }
 
@@ -230,6 +234,29 @@ static size_t most_descriptors(uint64_t descriptors)
 	return descriptors > DESCRIPTORS_KEPT + 2 ? (size_t)(descriptors - DESCRIPTORS_KEPT) : 2;
 }
 
+static enum ps_err start_messages(struct worker *worker)
+{
+	const struct relay_config *config = worker->relay->config;
+	const struct results_db_config results = {
+		.path = config->messages.store,
+		.window_ms = config->messages.window_ms,
+		.max_size = config->messages.max_size,
+		.slot = worker->env->index,
+		.n_slots = (unsigned)config->processes.workers,
+	};
+	struct messages_config messages = {
+		.loop = &worker->loop,
+		.linger = worker->linger,
+		.rate = worker->relay->rate,
+		.max_reply = (size_t)config->messages.max_reply,
+	};
+
+	if (results.path != NULL && results_new(&worker->loop, &results, &worker->results) != PS_OK)
+		return PS_E_NOMEM;
+	messages.results = worker->results;
+	return messages_new(&messages, &worker->messages);
+}
+
 static bool start(struct worker *worker)
 {
 	struct carriages_config carriages = {
@@ -254,7 +281,7 @@ static bool start(struct worker *worker)
 	worker->look.data = worker;
 	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK ||
 	    standings_new(&worker->standings) != PS_OK || h2_scratch_new(&worker->h2_scratch) != PS_OK ||
-	    uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
+	    start_messages(worker) != PS_OK || uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return false;
 	standings_set_generation(worker->standings, worker->env->generation);
 	audit_memory_free(worker->relay->audit_memory);
@@ -267,6 +294,7 @@ static bool start(struct worker *worker)
 	sessions.standings = worker->standings;
 	sessions.linger = worker->linger;
 	sessions.scratch = worker->h2_scratch;
+	sessions.messages = worker->messages;
 	sessions.audit = worker->audit;
 	return carriages_new(&carriages, &worker->carriages) == PS_OK &&
 	       sessions_new(&sessions, &worker->sessions) == PS_OK &&
@@ -283,6 +311,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static void finish(struct worker *worker)
 {
+	results_stop(worker->results);
 	audit_client_free(worker->audit);
 	linger_free(worker->linger);
 	uv_walk(&worker->loop, close_handle, NULL);
@@ -290,6 +319,8 @@ static void finish(struct worker *worker)
 	uv_loop_close(&worker->loop);
 	carriages_free(worker->carriages);
 	sessions_free(worker->sessions);
+	messages_free(worker->messages);
+	results_free(worker->results);
 	h2_scratch_free(worker->h2_scratch);
 	standings_free(worker->standings);
 	bridge_scratch_free(worker->scratch);

@@ -262,6 +262,7 @@ static enum ps_err take_text(const char *option, const char *text, const char **
 static enum ps_err take_options(struct sender_config *config, const struct config_options *options, bool needs_tunnels,
                                 struct ps_cause *cause)
 {
+	static const struct conf_key protocol_row = { .name = "", .type = CONF_CUSTOM, .parse = parse_protocol };
 	static const struct conf_key service_row = { .name = "", .type = CONF_CUSTOM, .parse = conf_field_service };
 	enum ps_err err = take_text("--cert", options->certificate, &config->tls.certificate, cause);
 	if (err == PS_OK)
@@ -272,6 +273,8 @@ static enum ps_err take_options(struct sender_config *config, const struct confi
 		err = conf_option(&service_row, "--service", options->service, &config->service, cause);
 	if (err == PS_OK && options->timeout != NULL)
 		err = conf_option(&timeout_option, "--timeout", options->timeout, &config->timeouts.progress_ms, cause);
+	if (err == PS_OK && options->protocol != NULL)
+		err = conf_option(&protocol_row, "--protocol", options->protocol, &config->protocol, cause);
 	if (err == PS_OK && options->relay != NULL)
 		err = take_relay(config, options->relay, cause);
 	if (err == PS_OK && config->relays_list.n > 0)

@@ -97,6 +97,7 @@ struct config_options {
 	const char *service;
 	const char *listen; /* tunnel */
 	const char *timeout;
+	const char *protocol;
 	const char *aead; /* which cipher code: the command's business, not the configuration's */
 };
 

@@ -16,9 +16,8 @@ static const struct meaning {
 	enum outcome_code code;
 	const char *text;
 } meanings[] = {
-	{ 403, OUTCOME_REFUSED,
-	  "the relay does not allow our certificate to use this service: ask its operator for a rule" },
-	{ 404, OUTCOME_REFUSED, "the relay has no such service: check the name" },
+	{ 403, OUTCOME_REFUSED, "ask its operator for a rule that does" },
+	{ 404, OUTCOME_REFUSED, "check the name" },
 	{ 409, OUTCOME_UNDELIVERED, "a message with this idempotency key is under way: try again in a moment" },
 	{ 410, OUTCOME_UNFORESEEN,
 	  "a message with this idempotency key was delivered before, and its reply was too long to be kept" },
@@ -92,7 +91,10 @@ static void set_problem(const struct post_answer *answer, const struct outcome_n
 	memcpy(result->reason, problem.reason, sizeof(result->reason));
 	result->fate = POST_ANSWERED;
 	text_init(&line, storage, sizeof(storage));
-	text_addf(&line, "%s: service \"", names->relay);
+	text_addf(&line, "%s: %s\"", names->relay,
+	          answer->status == 403   ? "the relay does not allow our certificate to use the service "
+	          : answer->status == 404 ? "the relay has no service "
+	                                  : "service ");
 	text_add_escaped(&line, names->service, strlen(names->service));
 	text_addf(&line, "\": %s (%u", meaning->text, answer->status);
 	if (problem.reason[0] != '\0')

@@ -19,13 +19,25 @@
 #include "portseal/aead.h"
 #include "portseal/args.h"
 #include "portseal/text.h"
+#include "portseal/units.h"
+#include "send_many.h"
+#include "send_post.h"
 #include "send_pump.h"
+#include "send_result.h"
 #include "usage.h"
+
+#define IN_FLIGHT 16
 
 struct send_options {
 	struct config_options config;
 	const char *verbose;
 	const char *help;
+	const char *key;
+	const char *receipt;
+	const char *each_line;
+	const char *length_prefixed;
+	const char *in_flight;
+	const char *json;
 	struct args_list files;
 };
 
@@ -33,7 +45,9 @@ struct send_options {
 struct sending {
 	struct sender_config *config;
 	struct dial_setup *setup;
+	const struct send_options *options;
 	bool verbose;
+	uint64_t in_flight;
 	int input_fd;
 	const char *input_name;
 	uint64_t started_ms;
@@ -44,6 +58,8 @@ struct sending {
 
 static const char *const exit_codes =
 	"FILE is the payload; without one, or with \"-\", stdin is. The reply goes to stdout.\n"
+	"With --each-line or --length-prefixed it holds many messages; results, in the order of the input, go to stderr,\n"
+	"replies to stdout, and the exit code is the highest of all.\n"
 	"\n"
 	"Exit codes:\n"
 	"  0  delivered, and the reply is complete\n"
@@ -87,12 +103,34 @@ static void on_dialled(void *owner, const struct dial_result *result)
 	sending->dialled = true;
 }
 
+static bool is_many(const struct send_options *options)
+{
+	return options->each_line != NULL || options->length_prefixed != NULL;
+}
+
+/* What only a message can have. */
+static bool needs_message(const struct send_options *options)
+{
+	return is_many(options) || options->key != NULL || options->receipt != NULL;
+}
+
+/* Without a service, or where the operator wants plain TLS, the peer may be any TLS server. */
+static enum dial_offer offer_of(const struct sending *sending)
+{
+	if (needs_message(sending->options) || sending->config->protocol == SENDER_PROTOCOL_H2)
+		return DIAL_OFFER_H2;
+	if (sending->config->service == NULL || sending->config->protocol == SENDER_PROTOCOL_TLS)
+		return DIAL_OFFER_TLS;
+	return DIAL_OFFER_BOTH;
+}
+
 /* Runs the dial on a loop of its own. */
 static void dial_relay(struct sending *sending)
 {
 	const struct dial_config config = {
 		.setup = sending->setup,
 		.service = sending->config->service,
+		.offer = offer_of(sending),
 		.on_done = on_dialled,
 		.owner = sending,
 	};
@@ -106,6 +144,7 @@ static void dial_relay(struct sending *sending)
 	}
 	started.loop = &loop;
 	sending->dial.fd = -1;
+	sending->dialled = false;
 	if (dial_new(&started, &dial) != PS_OK) {
 		outcome_set(&sending->outcome, OUTCOME_UNFORESEEN, "out of memory");
 	} else {
@@ -129,7 +168,9 @@ static void say_dialled(const struct sending *sending)
 
 	say(sending, "connected to %s", sending->dial.peer);
 	say(sending, "TLS 1.3 with %s, the relay is \"%s\"", suite->name, text_escaped(relay, sending->dial.relay));
-	if (sending->config->service != NULL)
+	if (sending->dial.h2)
+		say(sending, "HTTP/2");
+	else if (sending->config->service != NULL)
 		say(sending, "the relay has the service \"%s\"", text_escaped(service, sending->config->service));
 }
 
@@ -167,6 +208,86 @@ static void pump(struct sending *sending)
 	say(sending, "took %" PRIu64 " ms", now_ms() - sending->started_ms);
 }
 
+static struct outcome_names names_of(const struct sending *sending, char relay_text[static ADDRESS_TEXT_MAX])
+{
+	address_print(&config_relay(sending->config)->address, relay_text);
+	return (struct outcome_names){
+		.relay = relay_text,
+		.server_name = config_relay(sending->config)->server_name,
+		.service = sending->config->service,
+	};
+}
+
+/* The message was delivered: a receipt that cannot be written does not change that, but must be heard of. */
+static void keep_receipt(struct sending *sending, const struct outcome_names *names, const struct post_result *result)
+{
+	struct ps_cause cause;
+
+	if (!result->has_receipt)
+		return;
+	say(sending, "receipt %s", result->receipt.id);
+	if (sending->options->receipt != NULL &&
+	    send_result_write_receipt(sending->options->receipt, names, result, &cause) != PS_OK &&
+	    sending->outcome.code == OUTCOME_DONE)
+		outcome_set(&sending->outcome, OUTCOME_UNFORESEEN, "it was delivered, but its receipt is not kept: %s",
+		            cause.text);
+}
+
+static void post_one(struct sending *sending)
+{
+	char relay_text[ADDRESS_TEXT_MAX];
+	struct post_result result;
+	const struct send_post_config config = {
+		.dial = &sending->dial,
+		.names = names_of(sending, relay_text),
+		.timeout_ms = sending->config->timeouts.progress_ms,
+		.input_fd = sending->input_fd,
+		.input_name = sending->input_name,
+		.output_fd = STDOUT_FILENO,
+		.key = sending->options->key,
+	};
+
+	send_post_run(&config, &result);
+	sending->dial.fd = -1;
+	sending->outcome = result.outcome;
+	say(sending, "sent %" PRIu64 " bytes", result.sent);
+	say(sending, "received %" PRIu64 " bytes of reply", result.reply_len);
+	keep_receipt(sending, &config.names, &result);
+	say(sending, "took %" PRIu64 " ms", now_ms() - sending->started_ms);
+}
+
+static void post_many(struct sending *sending)
+{
+	char relay_text[ADDRESS_TEXT_MAX];
+	struct send_many *many = NULL;
+	struct outcome outcome;
+	const struct send_many_config config = {
+		.framing = sending->options->each_line != NULL ? SEND_MANY_LINES : SEND_MANY_PREFIXED,
+		.names = names_of(sending, relay_text),
+		.timeout_ms = sending->config->timeouts.progress_ms,
+		.in_flight = (unsigned)sending->in_flight,
+		.json = sending->options->json != NULL,
+		.progress = sending->options->json == NULL && isatty(STDERR_FILENO) == 1,
+		.input_fd = sending->input_fd,
+		.input_name = sending->input_name,
+		.output_fd = STDOUT_FILENO,
+	};
+
+	if (send_many_new(&config, &many) != PS_OK) {
+		outcome_set(&sending->outcome, OUTCOME_UNFORESEEN, "cannot start: no memory or descriptors");
+		return;
+	}
+	while (sending->outcome.code == OUTCOME_DONE && send_many_run(many, &sending->dial)) {
+		sending->dial.fd = -1;
+		dial_relay(sending);
+	}
+	if (sending->outcome.code == OUTCOME_DONE)
+		sending->dial.fd = -1;
+	send_many_finish(many, &outcome);
+	if (sending->outcome.code == OUTCOME_DONE || outcome.code > sending->outcome.code)
+		sending->outcome = outcome;
+}
+
 static void deliver(struct sending *sending)
 {
 	struct ps_cause cause;
@@ -179,7 +300,12 @@ static void deliver(struct sending *sending)
 	dial_relay(sending);
 	if (sending->outcome.code == OUTCOME_DONE) {
 		say_dialled(sending);
-		pump(sending);
+		if (is_many(sending->options))
+			post_many(sending);
+		else if (sending->dial.h2)
+			post_one(sending);
+		else
+			pump(sending);
 	}
 	if (sending->dial.fd >= 0)
 		close(sending->dial.fd);
@@ -211,6 +337,21 @@ static bool open_input(struct sending *sending, const struct args_list *files)
 	return true;
 }
 
+/* What asks for a message must be able to be one. */
+static bool check_message(struct sending *sending)
+{
+	if (!needs_message(sending->options))
+		return true;
+	if (sending->config->service == NULL)
+		outcome_set(
+			&sending->outcome, OUTCOME_USAGE,
+			"no service given: use --service NAME; messages with keys, receipts or in numbers are for a service");
+	else if (sending->config->protocol == SENDER_PROTOCOL_TLS)
+		outcome_set(&sending->outcome, OUTCOME_USAGE,
+		            "protocol = \"tls\" knows no messages: keys, receipts and many at once need HTTP/2");
+	return sending->outcome.code == OUTCOME_DONE;
+}
+
 static void prepare_and_deliver(struct sending *sending, const struct config_options *options)
 {
 	struct ps_cause cause;
@@ -221,13 +362,19 @@ static void prepare_and_deliver(struct sending *sending, const struct config_opt
 	}
 	if (options->timeout != NULL)
 		config_cap_steps(sending->config);
-	deliver(sending);
+	if (check_message(sending))
+		deliver(sending);
 }
 
-static int run(const struct send_options *options)
+static int run(const struct send_options *options, uint64_t in_flight)
 {
 	struct sending sending = {
-		.verbose = options->verbose != NULL, .input_fd = -1, .started_ms = now_ms(), .dial = { .fd = -1 }
+		.options = options,
+		.verbose = options->verbose != NULL,
+		.in_flight = in_flight,
+		.input_fd = -1,
+		.started_ms = now_ms(),
+		.dial = { .fd = -1 },
 	};
 
 	if (open_input(&sending, &options->files))
@@ -240,6 +387,30 @@ static int run(const struct send_options *options)
 	return (int)sending.outcome.code;
 }
 
+/* What belongs together, and what does not. */
+static enum ps_err check_options(const struct send_options *options, uint64_t *in_flight, struct ps_cause *cause)
+{
+	const char *framing = options->each_line != NULL ? "--each-line" : "--length-prefixed";
+
+	if (options->each_line != NULL && options->length_prefixed != NULL)
+		return ps_cause_set(cause, PS_E_CONFIG, "either --each-line or --length-prefixed");
+	if (!is_many(options) && (options->in_flight != NULL || options->json != NULL))
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is for --each-line and --length-prefixed",
+		                    options->in_flight != NULL ? "--in-flight" : "--json");
+	if (is_many(options) && (options->key != NULL || options->receipt != NULL))
+		return ps_cause_set(cause, PS_E_CONFIG, "%s is for one message: not with %s",
+		                    options->key != NULL ? "--idempotency-key" : "--receipt", framing);
+	if (options->key != NULL && !post_is_key(options->key))
+		return ps_cause_set(cause, PS_E_CONFIG,
+		                    "--idempotency-key: 1 to %d visible ASCII characters, without quote and backslash",
+		                    POST_KEY_MAX);
+	if (options->in_flight == NULL)
+		return PS_OK;
+	if (units_parse_count(options->in_flight, 1, SEND_MANY_IN_FLIGHT_MAX, in_flight, cause) != PS_OK)
+		return ps_cause_prefix(cause, PS_E_CONFIG, "--in-flight");
+	return PS_OK;
+}
+
 int send_main(int argc, char *const *argv)
 {
 	struct send_options options = { 0 };
@@ -247,11 +418,21 @@ int send_main(int argc, char *const *argv)
 		USAGE_RELAY_ROWS(&options.config),
 		USAGE_SERVICE_ROW(&options.config),
 		{ "timeout", 0, "TIME", "give up when nothing moves for so long (30s)", &options.config.timeout, NULL },
+		{ "protocol", 0, "NAME", "auto, h2 (a message or nothing) or tls (a plain stream)", &options.config.protocol,
+		  NULL },
+		{ "idempotency-key", 0, "KEY", "a repeat with this key is not delivered again", &options.key, NULL },
+		{ "receipt", 0, "FILE", "write the receipt to FILE (JSON)", &options.receipt, NULL },
+		{ "each-line", 0, NULL, "every line of the input is a message", &options.each_line, NULL },
+		{ "length-prefixed", 0, NULL, "every message stands behind its length, 4 bytes, big-endian",
+		  &options.length_prefixed, NULL },
+		{ "in-flight", 0, "N", "so many of them at once (16)", &options.in_flight, NULL },
+		{ "json", 0, NULL, "their results as JSON, one a line", &options.json, NULL },
 		{ "verbose", 'v', NULL, "one line on stderr for each step", &options.verbose, NULL },
 		{ "help", 'h', NULL, "this text", &options.help, NULL },
 		{ NULL, 0, NULL, NULL, NULL, NULL },
 	};
 	struct ps_cause cause;
+	uint64_t in_flight = IN_FLIGHT;
 
 	if (args_parse(table, argc, argv, &options.files, &cause) != PS_OK)
 		return usage_error("send: ", &cause);
@@ -270,6 +451,8 @@ int send_main(int argc, char *const *argv)
 		return (int)code;
 	if (cause.text[0] != '\0')
 		fprintf(stderr, "%s: warning: %s: going on with %s\n", PROGRAM, cause.text, aead_provider()->label());
+	if (check_options(&options, &in_flight, &cause) != PS_OK)
+		return usage_error("send: ", &cause);
 	(void)signal(SIGPIPE, SIG_IGN);
-	return run(&options);
+	return run(&options, in_flight);
 }

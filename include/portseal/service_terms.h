@@ -15,6 +15,12 @@
 struct service_terms {
 	struct address target;
 	uint64_t connect_ms, idle_ms;
+	/* Of messages: */
+	uint64_t message_ms;          /* the whole exchange */
+	uint64_t max_message;         /* bytes of the payload */
+	uint32_t messages_per_second; /* of one client; 0: no limit */
+	uint32_t reply_kind;          /* enum reply_kind of the relay */
+	uint32_t reply_idle_ms;
 };
 
 #endif

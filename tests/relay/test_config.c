@@ -147,7 +147,11 @@ static void test_absent_keys_have_the_defaults_of_the_manual(void **state)
 	assert_int_equal(config->timeouts.connect_ms, 5000);
 	assert_int_equal(config->timeouts.idle_ms, 3600000);
 	assert_int_equal(config->timeouts.drain_ms, 30000);
-	assert_int_equal(config->timeouts.message_ms, 0);
+	assert_int_equal(config->timeouts.message_ms, 30000);
+	assert_int_equal(config->limits.messages_per_second, 0);
+	assert_null(config->messages.store);
+	assert_int_equal(config_services(config)[0].reply.kind, REPLY_UNTIL_CLOSE);
+	assert_int_equal(config_services(config)[0].max_message, 10 * 1024 * 1024);
 	assert_int_equal(config->log.level, LOG_INFO);
 	assert_int_equal(config->log.format, LOG_TEXT);
 	assert_in_range(config->processes.gatekeepers, 1, 64);
@@ -450,6 +454,38 @@ static void test_a_policy_that_cannot_be_meant_is_refused(void **state)
 	ASSERT_EACH_REFUSED(rows);
 }
 
+static void test_messages_have_keys_of_their_own(void **state)
+{
+	(void)state;
+	struct relay_config *config = must_load(SERVICE(
+		"reply = \"idle:200ms\"; max_message = \"64K\";") "limits = { messages_per_second = 5; };\n"
+	                                                      "messages = { store = \"results\"; window = \"1h\"; max_reply = \"1K\"; max_size = \"2M\"; };");
+
+	assert_int_equal(config_services(config)[0].reply.kind, REPLY_IDLE);
+	assert_int_equal(config_services(config)[0].reply.idle_ms, 200);
+	assert_int_equal(config_services(config)[0].max_message, 65536);
+	assert_int_equal(config->limits.messages_per_second, 5);
+	assert_non_null(strstr(config->messages.store, "/results"));
+	assert_int_equal(config->messages.window_ms, 3600000);
+	assert_int_equal(config->messages.max_reply, 1024);
+	assert_int_equal(config->messages.max_size, 2 * 1024 * 1024);
+	config_free(config);
+}
+
+static void test_keys_of_messages_that_cannot_be_meant_are_refused(void **state)
+{
+	(void)state;
+	static const struct wrong rows[] = {
+		{ SERVICE("reply = \"lines\";"),
+		  "relay.conf:5: services.reply: \"lines\" is not \"until-close\", \"none\", \"line\" or \"idle:200ms\"" },
+		{ LISTEN TLS SERVICES "messages = { store = \"r\"; window = \"1s\"; };",
+		  "relay.conf:4: messages.window: 1s is not between 1m and 365d" },
+		{ LISTEN TLS SERVICES "timeouts = { message = \"1h\"; };\nmessages = { store = \"r\"; window = \"30m\"; };",
+		  "relay.conf: messages.window: shorter than timeouts.message: a message would be forgotten while it is under way" },
+	};
+	ASSERT_EACH_REFUSED(rows);
+}
+
 static void test_a_file_that_is_not_there_is_named(void **state)
 {
 	(void)state;
@@ -482,6 +518,8 @@ int main(void)
 		cmocka_unit_test(test_rules_on_trial_stand_beside_the_others),
 		cmocka_unit_test(test_rules_on_trial_must_be_meant_as_well),
 		cmocka_unit_test(test_a_policy_that_cannot_be_meant_is_refused),
+		cmocka_unit_test(test_messages_have_keys_of_their_own),
+		cmocka_unit_test(test_keys_of_messages_that_cannot_be_meant_are_refused),
 		cmocka_unit_test(test_a_file_that_is_not_there_is_named),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

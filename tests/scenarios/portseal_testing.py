@@ -421,8 +421,11 @@ protocol = "{protocol}";
         process.port = int(ports[0]) if ports else None
         return process
 
+    sends = "tls"  # the protocol of send: streams, whose lines are known; messages are scenario_messages.py's
+
     def send_argv(self, port, identity="alice", service="app", ca=None, name="localhost", more=()):
-        argv = [SENDER, "send", *AEAD, "--relay", f"127.0.0.1:{port}", "--server-name", name, "--ca", ca or f"{self.pki}/ca.crt"]
+        argv = [SENDER, "send", *AEAD, "--protocol", self.sends, "--relay", f"127.0.0.1:{port}", "--server-name", name,
+                "--ca", ca or f"{self.pki}/ca.crt"]
         if identity is not None:
             argv += ["--cert", self.crt(identity), "--key", self.key(identity)]
         if service is not None:

@@ -116,9 +116,9 @@ REASONS = {
                            ("application", UNDELIVERED, "a limit of the relay is reached")),
 }
 # A reason of the contract that nothing can bring about yet. The test below notices when that changes.
-NOT_YET = {"rate-limited": "REFUSAL_RATE_LIMITED"}
+NOT_YET = {}
 # Words of the table that are no refusal by the relay.
-ELSEWHERE = {"none": "not refused", "wrong-name": "the sender's, about the relay: scenario_doctor.py",
+ELSEWHERE = {"none": "not refused", "rate-limited": "of a message: scenario_messages.py", "wrong-name": "the sender's, about the relay: scenario_doctor.py",
              "internal": "a fault of our own"}
 
 
@@ -331,6 +331,9 @@ class Reasons(Scenario):
     def sender_argv(self, command, scene, more=()):
         argv = self.send_argv(scene.sender_port or scene.relay.port, scene.identity, scene.service, scene.ca,
                               more=(*scene.more, *more))
+        if command != "send":
+            at = argv.index("--protocol")
+            del argv[at:at + 2]
         return [SENDER, command, *argv[2:]]
 
     def witness_log(self, scene, reason, told, start):
