@@ -243,7 +243,6 @@ static void make_room(struct admissions *all)
 		return;
 	TAILQ_FOREACH(admission, &all->list, link)
 	{
-		// cppcheck-suppress uninitvar ; it does not follow TAILQ_FOREACH
 		if (admission->state != ADMISSION_HANDSHAKE)
 			continue;
 		if (uv_now(all->config.loop) - admission->shaking_ms >= GIVE_WAY_MS)

@@ -380,7 +380,7 @@ static void put_string(struct buf *block, const char *string)
 	append(block, string, len);
 }
 
-void h2_rig_headers(struct h2_rig *rig, uint32_t id, bool end, ...)
+void h2_rig_headers(struct h2_rig *rig, uint32_t id, int end, ...)
 {
 	const uint8_t literal = 0x10; /* never indexed, new name */
 	struct buf block = BUF_INIT;
@@ -394,7 +394,7 @@ void h2_rig_headers(struct h2_rig *rig, uint32_t id, bool end, ...)
 		put_string(&block, va_arg(list, const char *));
 	}
 	va_end(list);
-	h2_rig_frame(rig, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | (end ? NGHTTP2_FLAG_END_STREAM : 0), id,
+	h2_rig_frame(rig, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | (end != 0 ? NGHTTP2_FLAG_END_STREAM : 0), id,
 	             buf_front(&block), buf_len(&block));
 	buf_release(&block);
 }

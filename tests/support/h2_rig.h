@@ -85,7 +85,7 @@ void h2_rig_turns(struct h2_rig *rig, int n);
 void h2_rig_frame(struct h2_rig *rig, uint8_t type, uint8_t flags, uint32_t id, const void *body, size_t len);
 void h2_rig_preface(struct h2_rig *rig);
 /* A header block with literal fields: name, value, ..., NULL. With END_HEADERS. */
-void h2_rig_headers(struct h2_rig *rig, uint32_t id, bool end, ...) __attribute__((sentinel));
+void h2_rig_headers(struct h2_rig *rig, uint32_t id, int end, ...) __attribute__((sentinel));
 /* CONNECT echo */
 void h2_rig_connect(struct h2_rig *rig, uint32_t id, bool end);
 /* Waits for a frame of that type at the peer by hand, dropping others; its body lies in raw_in until the next call. */
