@@ -113,6 +113,20 @@ class Answers(Messages):
             self.assertIn(part, line)
         self.assertEqual(len(relay.find("event=message")), 1)
 
+    def test_the_audit_trail_has_the_receipt_and_the_digest(self):
+        sink = Sink()
+        trail = os.path.join(self.dir, "audit.log")
+        relay = self.one(sink, extra=f'audit = {{ file = "{trail}"; sync = "always"; }};')
+        _, fields, _, _ = self.curl(relay.port, b"invoice 17")
+        name = self.assert_receipt(fields, b"invoice 17")
+
+        def closed():
+            with open(trail, encoding="utf-8") as file:
+                return [entry for entry in map(json.loads, file) if entry.get("receipt") == name]
+
+        entry, = wait_until(closed, "the end of the message is on record")
+        self.assertEqual((entry["event"], entry["sha256"]), ("closed", hashlib.sha256(b"invoice 17").hexdigest()))
+
     def test_every_size_at_the_edges_of_records_and_of_the_limit(self):
         sink = Sink()
         relay = self.one(sink, 'max_message = "100K";')
