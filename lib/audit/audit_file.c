@@ -28,6 +28,7 @@ struct audit_file {
 	bool has_rest;   /* bytes behind `offset` that do not count */
 	bool sync_failed;
 	struct audit_past written;
+	bool knows;             /* `written` is all that there is: we wrote it, and nobody else may */
 	struct audit_tail tail; /* as it was found */
 	bool is_new;            /* the file's first line is still to be written */
 	bool told_open;         /* what opening it means has been written */
@@ -106,7 +107,8 @@ static enum ps_err name_trail(struct audit_file *file, struct ps_cause *cause)
 }
 
 /* What the file holds, against what we know. Whoever knows more is right: a file that ends too early was cut, and the
- * chain goes on where it had been, so that a verifier misses what is gone. */
+ * chain goes on where it had been, so that a verifier misses what is gone. But what a file has beyond what we wrote to
+ * it ourselves is of another hand: the chain does not go on behind that, or our next head would sign it. */
 static enum ps_err take_up(struct audit_file *file, struct ps_cause *cause)
 {
 	const struct audit_past *found = &file->tail.past;
@@ -116,7 +118,7 @@ static enum ps_err take_up(struct audit_file *file, struct ps_cause *cause)
 		return ps_cause_set(cause, PS_E_CONFIG,
 		                    "it holds another trail than the one that is being written: move it away");
 	file->is_new = file->tail.good == 0;
-	if (found->trail[0] != '\0' && (!known || found->chain.seq > file->written.chain.seq))
+	if (found->trail[0] != '\0' && (!known || (!file->knows && found->chain.seq > file->written.chain.seq)))
 		file->written = *found;
 	else if (found->trail[0] == '\0' && !known)
 		return name_trail(file, cause);
@@ -195,6 +197,8 @@ static enum ps_err add_opening(struct audit_file *file)
 		audit_line_text(&text, "after", file->tail.head_why[0] != '\0' ? file->tail.head_why : "no stop");
 		if (file->tail.past.chain.seq < file->written.chain.seq)
 			audit_line_number(&text, "missing", file->written.chain.seq - file->tail.past.chain.seq);
+		else if (file->tail.past.chain.seq > file->written.chain.seq)
+			audit_line_number(&text, "foreign", file->tail.past.chain.seq - file->written.chain.seq);
 	}
 	audit_line_text(&text, "version", PS_VERSION);
 	audit_line_number(&text, "pid", (uint64_t)getpid());
@@ -376,6 +380,7 @@ static void settle(struct audit_file *file)
 {
 	file->offset += buf_len(&file->batch);
 	file->written.chain = file->chain;
+	file->knows = true;
 	file->told_open = true;
 	file->is_new = false;
 	file->state.lost -= file->lost_told;

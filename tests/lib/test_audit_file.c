@@ -279,6 +279,40 @@ static void test_a_file_truncated_in_place_is_noticed_at_once(void **state)
 	assert_int_equal(rig.verdict.first_seq, 4);
 }
 
+/* Hashes need no key: whoever may write the file can append a line that follows. */
+static void append_forged(void)
+{
+	char storage[AUDIT_LINE_MAX];
+	struct audit_chain chain = state_of().past.chain;
+	struct text text;
+	FILE *file = fopen(rig.path, "a");
+
+	assert_non_null(file);
+	text_init(&text, storage, sizeof(storage));
+	audit_line_begin(&text, &chain, 0, "accepted");
+	audit_line_text(&text, "client", "mallory");
+	audit_line_close(&text, &chain);
+	assert_int_equal(fwrite(text.at, 1, text.len, file), text.len);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_a_line_of_another_hand_is_not_followed_nor_signed(void **state)
+{
+	size_t len;
+
+	(void)state;
+	trail_add(&rig, "alice");
+	append_forged();
+	assert_true(audit_file_follow(rig.file));
+	trail_add(&rig, "bob");
+	trail_sign(&rig, "stop");
+	trail_verify(&rig, FILES("audit.log"), false);
+	assert_int_not_equal(rig.n_findings, 0);
+	assert_int_equal(rig.at[0].finding, AUDIT_MISPLACED);
+	assert_int_equal(rig.at[0].line, 5); /* ours, which has the number that the forger's took */
+	assert_non_null(strstr(trail_read(&rig, "audit.log", &len), "\"after\":\"no stop\",\"foreign\":1,"));
+}
+
 static void test_what_is_no_trail_is_left_alone(void **state)
 {
 	static const char *const texts[] = { "hello\n", "{}\n{}\n", "{\"seq\":1}\ntorn" };
@@ -434,6 +468,7 @@ int main(void)
 		TEST(test_a_file_cut_behind_our_back_is_missed_by_the_verifier),
 		TEST(test_a_file_that_vanished_is_continued_from_what_was_known),
 		TEST(test_a_file_truncated_in_place_is_noticed_at_once),
+		TEST(test_a_line_of_another_hand_is_not_followed_nor_signed),
 		TEST(test_what_is_no_trail_is_left_alone),
 		TEST(test_another_trail_is_not_continued),
 		TEST(test_two_writers_are_refused),
