@@ -16,6 +16,9 @@ enum string {
 /* The longest of each; a peer is an address as text. */
 static const size_t string_max[STRINGS] = { 160, 80, 64, 160, 640 };
 
+/* Far more than a role can have lost between two records; so few that the sum of them never comes round to 0. */
+#define LOST_MAX UINT32_MAX
+
 /* What stands before the strings: no pointer, nothing that the two ends could read differently. */
 struct fixed {
 	uint64_t id, lost, conn, in, out, ms;
@@ -111,7 +114,8 @@ enum ps_err audit_record_unpack(const uint8_t *bytes, size_t len, struct audit_r
 	if (len < sizeof(fixed) || len > AUDIT_RECORD_MAX)
 		return PS_E_PROTO;
 	memcpy(&fixed, bytes, sizeof(fixed));
-	if (fixed.event >= AUDIT_EVENT_COUNT || fixed.has_sha256 > 1 || fixed.again > 1 || fixed.id == 0)
+	if (fixed.event >= AUDIT_EVENT_COUNT || fixed.has_sha256 > 1 || fixed.again > 1 || fixed.id == 0 ||
+	    fixed.lost > LOST_MAX)
 		return PS_E_PROTO;
 	for (size_t i = 0; i < STRINGS; i++)
 		if (fixed.lens[i] > string_max[i] || (strings[i] = take_string(bytes, len, &at, fixed.lens[i])) == NULL)

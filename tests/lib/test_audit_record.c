@@ -133,6 +133,21 @@ static void test_a_changed_byte_is_refused_or_harmless(void **state)
 		}
 }
 
+/* Added up, they would come round to 0, and hide what others lost. */
+static void test_a_loss_beyond_measure_is_refused(void **state)
+{
+	const struct audit_entry entry = full_entry();
+	struct audit_record record;
+	uint8_t packed[AUDIT_RECORD_MAX];
+
+	(void)state;
+	size_t len = audit_record_pack(1, UINT32_MAX, &entry, packed);
+	assert_int_equal(audit_record_unpack(packed, len, &record), PS_OK);
+	assert_int_equal(record.lost, UINT32_MAX);
+	len = audit_record_pack(1, UINT64_MAX - 41, &entry, packed);
+	assert_int_equal(audit_record_unpack(packed, len, &record), PS_E_PROTO);
+}
+
 static void test_who_needs_its_five_strings(void **state)
 {
 	struct audit_who made = { .len = 4, .text = "a\0b" };
@@ -179,6 +194,7 @@ int main(void)
 		cmocka_unit_test(test_texts_that_are_too_long_are_cut_and_fit),
 		cmocka_unit_test(test_every_truncation_and_every_surplus_is_refused),
 		cmocka_unit_test(test_a_changed_byte_is_refused_or_harmless),
+		cmocka_unit_test(test_a_loss_beyond_measure_is_refused),
 		cmocka_unit_test(test_who_needs_its_five_strings),
 		cmocka_unit_test(test_answers_and_hellos_are_checked),
 	};
