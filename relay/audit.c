@@ -70,6 +70,7 @@ static void on_finding(void *owner, enum audit_finding finding, const char *file
 	struct command *command = owner;
 	const char *level = AUDIT_IS_NOTE(finding) ? "note" : "BAD";
 	char quoted[TEXT_QUOTED_MAX];
+	char said[TEXT_QUOTED_MAX]; /* a line's own words are in it, whoever wrote that */
 
 	if (++command->n_shown > FINDINGS_SHOWN)
 		return;
@@ -81,9 +82,10 @@ static void on_finding(void *owner, enum audit_finding finding, const char *file
 		print_json_text("text", text);
 		printf("}");
 	} else if (line > 0) {
-		printf("%s:%" PRIu64 ": %s: %s: %s\n", text_escaped(quoted, file), line, level, finding_name(finding), text);
+		printf("%s:%" PRIu64 ": %s: %s: %s\n", text_escaped(quoted, file), line, level, finding_name(finding),
+		       text_escaped(said, text));
 	} else {
-		printf("%s: %s: %s: %s\n", text_escaped(quoted, file), level, finding_name(finding), text);
+		printf("%s: %s: %s: %s\n", text_escaped(quoted, file), level, finding_name(finding), text_escaped(said, text));
 	}
 }
 

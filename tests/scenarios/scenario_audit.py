@@ -153,6 +153,16 @@ class Record(Audit):
         self.verify(forged)
         self.assertIn("is NOT in it", self.verify(forged, code=BAD, more=["--head", head]))
 
+    def test_a_forged_trail_moves_no_cursor_of_who_verifies_it(self):
+        forged = os.path.join(self.dir, "forged.log")
+        for trail in "a" * 32, "\x1b[2J\x1b]0;owned\x07" + "b" * 18:
+            line = f'{{"seq":1,"time":"","event":"begin","trail":"{trail}","previous":"{"0" * 64}","chain":"{"0" * 64}"}}\n'
+            with open(f"{forged}.{trail[0] == 'a'}", "w", encoding="latin-1") as file:
+                file.write(line)
+        told = self.verify(f"{forged}.True", f"{forged}.False", code=BAD)
+        self.assertIn("other-trail: another trail begins here: \\x1b[2J", told)
+        self.assertNotIn("\x1b", told)
+
     def test_a_trail_of_one_relay_is_not_signed_by_another(self):
         relay = self.start(self.audited())
         self.assertEqual(self.send(self.port, b"x").returncode, 0)
