@@ -2,6 +2,7 @@
 #include "spool/spool_take.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "spool/spool_sql.h"
 
@@ -34,9 +35,14 @@ enum ps_err spool_next_service(struct spool *spool, char service[static SPOOL_SE
 	const enum ps_err err = spool_sql_row(spool, row, READING, cause);
 	if (err != PS_OK)
 		return err;
-	(void)snprintf(service, SPOOL_SERVICE_SIZE, "%s", (const char *)sqlite3_column_text(row, 0));
+	const char *found = (const char *)sqlite3_column_text(row, 0);
+	const size_t len = (size_t)sqlite3_column_bytes(row, 0);
+	/* What does not fit would be cut, and what is cut stands before itself: it would be found again for ever. */
+	const bool fits = found != NULL && len < SPOOL_SERVICE_SIZE && strlen(found) == len;
+	if (fits)
+		memcpy(service, found, len + 1);
 	(void)sqlite3_reset(row);
-	return PS_OK;
+	return fits ? PS_OK : spool_sql_fail(spool, SQLITE_CORRUPT, READING, cause);
 }
 
 enum ps_err spool_mend_clock(struct spool *spool, int64_t now_ms, struct ps_cause *cause)

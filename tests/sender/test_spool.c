@@ -304,6 +304,26 @@ static void test_services_are_told_one_after_the_other(void **state)
 	assert_int_equal(spool_next_service(spool, service, &cause), PS_E_CLOSED);
 }
 
+/* Whoever wrote them: they must not be found again and again. */
+static void test_a_service_name_that_nothing_here_has_written_is_damage(void **state)
+{
+	static const char *const changes[] = {
+		"UPDATE message SET service = printf('%.*c', 64, 'x')",
+		"UPDATE message SET service = CAST(x'610062' AS TEXT)",
+	};
+	sqlite3 *db;
+	(void)state;
+	must_put_to("a", NOON, "1");
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		char service[SPOOL_SERVICE_SIZE] = "";
+		assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(db, changes[i], NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_close(db), SQLITE_OK);
+		assert_int_equal(spool_next_service(spool, service, &cause), PS_E_CONFIG);
+		assert_non_null(strstr(cause.text, "damaged"));
+	}
+}
+
 static void test_what_was_under_way_at_the_end_of_a_process_is_uncertain_and_due(void **state)
 {
 	struct spool_message message;
@@ -574,6 +594,7 @@ int main(void)
 		TEST(test_a_failed_message_waits_until_it_is_due_and_says_when),
 		TEST(test_an_ordered_service_never_overtakes),
 		TEST(test_services_are_told_one_after_the_other),
+		TEST(test_a_service_name_that_nothing_here_has_written_is_damage),
 		TEST(test_what_was_under_way_at_the_end_of_a_process_is_uncertain_and_due),
 		TEST(test_a_clock_set_back_stalls_nothing),
 		TEST(test_a_message_whose_time_is_over_dies_with_its_last_failure),
