@@ -112,7 +112,7 @@ enum ps_err post_begin(struct post *post, const struct post_message_config *conf
 void post_ready(struct post_message *message);
 void post_taken(struct post_message *message, size_t len);
 
-/* Resets it; on_done is not called. */
+/* Resets it; on_done is not called. Not from within another message's on_done. */
 void post_cancel(struct post_message *message);
 
 /* True for what may stand as an idempotency key. */

@@ -59,7 +59,6 @@ static void show_progress(struct send_many *many)
 static void item_free(struct item *item)
 {
 	TAILQ_REMOVE(&item->many->items, item, link);
-	assert(TAILQ_FIRST(&item->many->items) != item); /* for analysers, which do not follow the macro */
 	item->many->n_items--;
 	buf_release(&item->payload);
 	buf_release(&item->reply);
@@ -91,9 +90,10 @@ static void put_reply(struct send_many *many, const struct item *item)
 /* Results in the order of the input: those that are behind one that is not done wait. */
 static void tell_done(struct send_many *many)
 {
-	struct item *item;
+	struct item *next;
 
-	while ((item = TAILQ_FIRST(&many->items)) != NULL && item->done) {
+	for (struct item *item = TAILQ_FIRST(&many->items); item != NULL && item->done; item = next) {
+		next = TAILQ_NEXT(item, link);
 		if (many->config.progress)
 			fputs("\r\x1b[K", stderr);
 		send_result_print_line(stderr, many->config.json, item->index, &item->result);
@@ -302,7 +302,7 @@ static void tell_left(struct send_many *many)
 
 void send_many_finish(struct send_many *many, struct outcome *outcome)
 {
-	struct item *item;
+	struct item *next;
 
 	tell_left(many);
 	while (!reply_out_is_done(&many->output))
@@ -311,8 +311,10 @@ void send_many_finish(struct send_many *many, struct outcome *outcome)
 		fputs("\r\x1b[K", stderr);
 	send_result_print_sum(stderr, many->config.json, many->n_delivered, many->n_failed);
 	*outcome = many->worst;
-	while ((item = TAILQ_FIRST(&many->items)) != NULL)
+	for (struct item *item = TAILQ_FIRST(&many->items); item != NULL; item = next) {
+		next = TAILQ_NEXT(item, link);
 		item_free(item);
+	}
 	many_input_close(&many->input);
 	reply_out_close(&many->output);
 	(void)uv_run(&many->loop, UV_RUN_DEFAULT);
