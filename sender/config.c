@@ -172,6 +172,7 @@ static const struct conf_key sender_keys[] = {
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
 	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
 	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
+	{ .name = "spool", .type = CONF_GROUP, .offset = IN(spool), .keys = spool_settings_keys },
 	END,
 };
 #undef IN
@@ -212,6 +213,8 @@ static enum ps_err check_file_tunnel(const struct sender_config *config, struct 
 static enum ps_err check_file(const struct sender_config *config, struct ps_cause *cause)
 {
 	enum ps_err err = check_file_relays(config, cause);
+	if (err == PS_OK)
+		err = spool_settings_check(&config->spool, config->conf, cause);
 	for (size_t i = 0; i < config->tunnels_list.n && err == PS_OK; i++)
 		err = check_file_tunnel(config, &config_tunnels(config)[i], cause);
 	if (err == PS_OK && config->pool.min > config->pool.max)

@@ -17,6 +17,7 @@
 #include "portseal/err.h"
 #include "portseal/log.h"
 #include "relays.h"
+#include "spool/settings.h"
 
 struct sender_relay {
 	const char *address_text;
@@ -68,6 +69,7 @@ struct sender_config {
 	struct {
 		uint64_t gatekeepers, workers;
 	} processes; /* at least 1; one for each core unless the file says otherwise */
+	struct spool_settings spool;
 };
 
 static inline struct sender_relay *config_relays(const struct sender_config *config)

@@ -11,6 +11,8 @@
 #include "portseal/aead.h"
 #include "portseal/handshake.h"
 #include "send.h"
+#include "spool/queue.h"
+#include "spool/run.h"
 #include "status.h"
 #include "tunnel.h"
 #include "usage.h"
@@ -19,6 +21,8 @@ static const struct args_command commands[] = {
 	{ "send", "[FILE | -]", "deliver one payload and print the reply", send_main },
 	{ "tunnel", "-c FILE", "listen on local ports and carry each connection", tunnel_main },
 	{ "status", "-c FILE", "how the tunnel that runs is: generation, last reload, roles", status_main },
+	{ "run", "-c FILE", "deliver what send --spool has kept", run_main },
+	{ "queue", "list | show | retry | drop", "look at what is kept, and decide about it", queue_main },
 	{ "doctor", "-c FILE [--json]", "go the way hop by hop: where does it end, and what helps", doctor_main },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -26,6 +26,7 @@ enum outcome_code {
 	OUTCOME_REFUSED = 6,     /* our certificate, or our right to the service, was refused by the relay */
 	OUTCOME_UNDELIVERED = 7, /* application down, reset, timed out */
 	OUTCOME_LIMIT = 8,
+	OUTCOME_KEPT = 75, /* in the spool, to be delivered later */
 };
 
 struct outcome {

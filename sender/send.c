@@ -24,12 +24,17 @@
 #include "send_post.h"
 #include "send_pump.h"
 #include "send_result.h"
+#include "spool/command.h"
+#include "spool/send_spool.h"
 #include "usage.h"
 
 #define IN_FLIGHT 16
 
 struct send_options {
 	struct config_options config;
+	const char *spool;
+	const char *wait;
+	uint64_t wait_ms;
 	const char *verbose;
 	const char *help;
 	const char *key;
@@ -70,7 +75,8 @@ static const char *const exit_codes =
 	"  5  the relay is not who it should be: its certificate was refused by us\n"
 	"  6  refused by the relay: our certificate or our right to that service\n"
 	"  7  the relay could not deliver: application down, reset, timed out\n"
-	"  8  over a limit: size, rate\n";
+	"  8  over a limit: size, rate, or a full spool\n"
+	"  75 kept in the spool, to be delivered later\n";
 
 static uint64_t now_ms(void)
 {
@@ -366,6 +372,22 @@ static void prepare_and_deliver(struct sending *sending, const struct config_opt
 		deliver(sending);
 }
 
+/* The message is kept, with its id on stdout; another process delivers it. */
+static void keep_in_spool(struct sending *sending, const struct send_options *options)
+{
+	struct send_spool_config config = {
+		.input_fd = sending->input_fd,
+		.input_name = sending->input_name,
+		.wait_ms = options->wait_ms,
+		.verbose = sending->verbose,
+	};
+
+	if (command_load(&options->config, &sending->config, &sending->outcome) != PS_OK)
+		return;
+	config.config = sending->config;
+	send_spool(&config, &sending->outcome);
+}
+
 static int run(const struct send_options *options, uint64_t in_flight)
 {
 	struct sending sending = {
@@ -377,12 +399,14 @@ static int run(const struct send_options *options, uint64_t in_flight)
 		.dial = { .fd = -1 },
 	};
 
-	if (open_input(&sending, &options->files))
+	if (open_input(&sending, &options->files) && options->spool != NULL)
+		keep_in_spool(&sending, options);
+	else if (sending.outcome.code == OUTCOME_DONE)
 		prepare_and_deliver(&sending, &options->config);
 	config_free(sending.config);
 	if (sending.input_fd > STDIN_FILENO)
 		close(sending.input_fd);
-	if (sending.outcome.code != OUTCOME_DONE)
+	if (sending.outcome.code != OUTCOME_DONE && sending.outcome.code != OUTCOME_KEPT)
 		usage_print_failure(&sending.outcome);
 	return (int)sending.outcome.code;
 }
@@ -411,6 +435,16 @@ static enum ps_err check_options(const struct send_options *options, uint64_t *i
 	return PS_OK;
 }
 
+/* What an option of a message that is sent now is called; NULL: none was given. */
+static const char *only_for_now(const struct send_options *options)
+{
+	return options->key != NULL               ? "--idempotency-key"
+	       : options->receipt != NULL         ? "--receipt"
+	       : options->each_line != NULL       ? "--each-line"
+	       : options->length_prefixed != NULL ? "--length-prefixed"
+	                                          : NULL;
+}
+
 int send_main(int argc, char *const *argv)
 {
 	struct send_options options = { 0 };
@@ -427,6 +461,8 @@ int send_main(int argc, char *const *argv)
 		  &options.length_prefixed, NULL },
 		{ "in-flight", 0, "N", "so many of them at once (16)", &options.in_flight, NULL },
 		{ "json", 0, NULL, "their results as JSON, one a line", &options.json, NULL },
+		{ "spool", 0, NULL, "keep it in the spool, print its id, and let `run` deliver it", &options.spool, NULL },
+		{ "wait", 0, "TIME", "with --spool: wait so long for its delivery", &options.wait, NULL },
 		{ "verbose", 'v', NULL, "one line on stderr for each step", &options.verbose, NULL },
 		{ "help", 'h', NULL, "this text", &options.help, NULL },
 		{ NULL, 0, NULL, NULL, NULL, NULL },
@@ -451,7 +487,9 @@ int send_main(int argc, char *const *argv)
 		return (int)code;
 	if (cause.text[0] != '\0')
 		fprintf(stderr, "%s: warning: %s: going on with %s\n", PROGRAM, cause.text, aead_provider()->label());
-	if (check_options(&options, &in_flight, &cause) != PS_OK)
+	if (check_options(&options, &in_flight, &cause) != PS_OK ||
+	    send_spool_check(options.spool != NULL, options.wait, only_for_now(&options), &options.wait_ms, &cause) !=
+	        PS_OK)
 		return usage_error("send: ", &cause);
 	(void)signal(SIGPIPE, SIG_IGN);
 	return run(&options, in_flight);

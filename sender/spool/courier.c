@@ -13,6 +13,7 @@
 #define CLOCK_STEP_MS 1000 /* less than so much is drift, not a step */
 
 TAILQ_HEAD(courier_tasks, courier_task);
+SLIST_HEAD(lanes, lane);
 
 /* A pause after failures, and the probe behind it. */
 struct gate {
@@ -29,7 +30,7 @@ struct lane {
 
 struct courier {
 	struct courier_config config;
-	SLIST_HEAD(, lane) lanes;
+	struct lanes lanes;
 	struct courier_tasks flying, landed;
 	size_t n_flying, n_landed;
 	struct gate relay;

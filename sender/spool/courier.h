@@ -57,7 +57,7 @@ struct courier_time {
 struct courier_config {
 	struct spool *spool;                   /* borrowed */
 	const struct spool_settings *settings; /* borrowed */
-	/* Begins to send it; courier_landed follows later, never from within. */
+	/* Begins to send it; courier_landed follows, from within or later. */
 	void (*post)(void *owner, struct courier_task *task);
 	/* Its verdict is on the disk. */
 	void (*on_settled)(void *owner, const struct courier_task *task, uint64_t took_ms);

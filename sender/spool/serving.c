@@ -118,13 +118,19 @@ enum ps_err serving_begin(const char *spool_path, struct serving *serving, struc
 	return PS_OK;
 }
 
-void serving_end(struct serving *serving)
+void serving_end_wake(struct serving *serving)
 {
 	if (serving->wake_fd >= 0)
 		(void)close(serving->wake_fd);
+	serving->wake_fd = -1;
+}
+
+void serving_end(struct serving *serving)
+{
+	serving_end_wake(serving);
 	if (serving->lock_fd >= 0)
 		(void)close(serving->lock_fd);
-	*serving = (struct serving){ .lock_fd = -1, .wake_fd = -1 };
+	serving->lock_fd = -1;
 }
 
 void serving_hear(const struct serving *serving)

@@ -22,6 +22,8 @@ struct serving {
 /* PS_E_AGAIN: another process serves this spool already; the cause says which. */
 enum ps_err serving_begin(const char *spool_path, struct serving *serving, struct ps_cause *cause) PS_MUST_CHECK;
 void serving_end(struct serving *serving);
+/* The pipe alone. */
+void serving_end_wake(struct serving *serving);
 
 /* Reads away what was written to wake us. */
 void serving_hear(const struct serving *serving);

@@ -52,7 +52,7 @@ const struct conf_key spool_settings_keys[] = {
 	  .offset = IN(max_message),
 	  .min = 1,
 	  .max = 64 * GIB,
-	  .default_text = "64M" },
+	  .default_text = "10M" },
 	{ .name = "ttl", .type = CONF_DURATION, .offset = IN(ttl_ms), .min = 0, .max = 3650 * DAY, .default_text = "7d" },
 	{ .name = "in_flight", .type = CONF_COUNT, .offset = IN(in_flight), .min = 1, .max = 1000, .default_text = "16" },
 	{ .name = "retry", .type = CONF_GROUP, .offset = IN(retry), .keys = retry_keys },

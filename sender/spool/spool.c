@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,10 @@
 #define STRINGIFY(x) #x
 #define NUMBER(x) STRINGIFY(x)
 
-/* Before the first page is written, auto_vacuum takes effect; afterwards it is ignored. */
+/* None of them writes to a spool that is there: on a full disk it must still open. */
 static const char *const settings[] = {
-	"PRAGMA auto_vacuum = INCREMENTAL",     "PRAGMA synchronous = FULL",   "PRAGMA foreign_keys = OFF",
-	"PRAGMA trusted_schema = OFF",          "PRAGMA cell_size_check = ON", "PRAGMA cache_size = -2000",
-	"PRAGMA journal_size_limit = 67108864",
+	"PRAGMA synchronous = FULL",   "PRAGMA foreign_keys = OFF", "PRAGMA trusted_schema = OFF",
+	"PRAGMA cell_size_check = ON", "PRAGMA cache_size = -2000", "PRAGMA journal_size_limit = 4194304",
 };
 
 /* `totals` is kept by triggers, so that no way in or out can forget it. */
@@ -97,12 +97,21 @@ static enum ps_err execute(struct spool *spool, const char *text, struct ps_caus
 	return code == SQLITE_OK ? PS_OK : spool_sql_fail(spool, code, "cannot be opened", cause);
 }
 
+static bool has_tables(struct spool *spool, enum ps_err *err, struct ps_cause *cause)
+{
+	return ask_number(spool, "PRAGMA application_id", err, cause) == APPLICATION_ID &&
+	       ask_number(spool, "PRAGMA user_version", err, cause) == VERSION;
+}
+
 /* Whoever comes first makes the tables; whoever waited behind it finds them. */
 static enum ps_err make_tables(struct spool *spool, struct ps_cause *cause)
 {
 	char path[TEXT_QUOTED_MAX];
-	enum ps_err err = execute(spool, "BEGIN IMMEDIATE", cause);
+	enum ps_err err = PS_OK;
 
+	if (has_tables(spool, &err, cause) || err != PS_OK)
+		return err;
+	err = execute(spool, "BEGIN IMMEDIATE", cause);
 	if (err != PS_OK)
 		return err;
 	const int64_t version = ask_number(spool, "PRAGMA user_version", &err, cause);
@@ -147,6 +156,12 @@ static enum ps_err connect_to(struct spool *spool, struct ps_cause *cause)
 	if (err != PS_OK)
 		return err;
 	(void)sqlite3_busy_timeout(spool->db, BUSY_MS);
+	/* The log stays when the last process closes it: on a full disk none could be made, and nothing be dropped. */
+	int persist = 1;
+	(void)sqlite3_file_control(spool->db, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
+	/* It takes effect before the first page is written, and would write to any later one. */
+	if (err == PS_OK && ask_number(spool, "PRAGMA page_count", &err, cause) == 0)
+		err = execute(spool, "PRAGMA auto_vacuum = INCREMENTAL", cause);
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]) && err == PS_OK; i++)
 		err = execute(spool, settings[i], cause);
 	if (err == PS_OK && sqlite3_db_readonly(spool->db, "main") == 1)
@@ -224,6 +239,9 @@ void spool_close(struct spool *spool)
 		return;
 	for (struct spool_statement *at = spool->statements; at->text != NULL; at++)
 		(void)sqlite3_finalize(at->prepared);
+	/* With a limit, the last to close would cut the log to nothing: it is to stay as room for the next change. */
+	if (spool->db != NULL)
+		(void)sqlite3_exec(spool->db, "PRAGMA journal_size_limit = -1", NULL, NULL, NULL);
 	(void)sqlite3_close(spool->db);
 	free(spool->path);
 	free(spool);

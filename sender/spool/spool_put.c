@@ -113,27 +113,31 @@ static enum ps_err insert_parts(struct spool *spool, const struct spool_stage *s
 	return err;
 }
 
+enum ps_err spool_add(struct spool *spool, const struct spool_put_config *config, const struct spool_stage *stage,
+                      char id[static SPOOL_ID_SIZE], struct ps_cause *cause)
+{
+	enum ps_err err = make_id(id, cause);
+
+	if (err == PS_OK)
+		err = check_room(spool, config, stage->len, cause);
+	if (err == PS_OK)
+		err = insert_message(spool, config, stage->len, id, cause);
+	if (err == PS_OK)
+		err = insert_parts(spool, stage, cause);
+	return err;
+}
+
 enum ps_err spool_put(struct spool *spool, const struct spool_put_config *config, const struct spool_stage *stage,
                       char id[static SPOOL_ID_SIZE], struct ps_cause *cause)
 {
-	char made[SPOOL_ID_SIZE];
-	enum ps_err err = make_id(made, cause);
+	enum ps_err err = spool_begin(spool, cause);
 
-	if (err == PS_OK)
-		err = spool_begin(spool, cause);
 	if (err != PS_OK)
 		return err;
-	err = check_room(spool, config, stage->len, cause);
-	if (err == PS_OK)
-		err = insert_message(spool, config, stage->len, made, cause);
-	if (err == PS_OK)
-		err = insert_parts(spool, stage, cause);
+	err = spool_add(spool, config, stage, id, cause);
 	if (err == PS_OK)
 		err = spool_commit(spool, cause);
-	if (err != PS_OK) {
+	if (err != PS_OK)
 		spool_rollback(spool);
-		return err;
-	}
-	memcpy(id, made, sizeof(made));
-	return PS_OK;
+	return err;
 }

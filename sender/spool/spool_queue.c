@@ -23,15 +23,13 @@ enum ps_err spool_walk(struct spool *spool, int64_t seq, struct spool_message *m
 	return PS_OK;
 }
 
-enum ps_err spool_find(struct spool *spool, const char *id, struct spool_message *message, struct ps_cause *cause)
+/* The first of at most two rows; PS_E_LIMIT when there is a second. */
+static enum ps_err find_one(struct spool *spool, const char *query, const char *id, struct spool_message *message,
+                            struct ps_cause *cause)
 {
-	static const char ask[] =
-		"SELECT " SPOOL_SQL_COLUMNS " FROM message WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
-	sqlite3_stmt *row = spool_sql(spool, ask);
+	sqlite3_stmt *row = spool_sql(spool, query);
 	struct spool_message found;
 
-	if (id[0] == '\0')
-		return PS_E_CLOSED;
 	if (row != NULL)
 		(void)sqlite3_bind_text(row, 1, id, -1, SQLITE_TRANSIENT);
 	enum ps_err err = spool_sql_row(spool, row, READING, cause);
@@ -47,6 +45,17 @@ enum ps_err spool_find(struct spool *spool, const char *id, struct spool_message
 		return err;
 	*message = found;
 	return PS_OK;
+}
+
+enum ps_err spool_find(struct spool *spool, const char *id, struct spool_message *message, struct ps_cause *cause)
+{
+	static const char whole[] = "SELECT " SPOOL_SQL_COLUMNS " FROM message WHERE id = ?1";
+	static const char beginning[] =
+		"SELECT " SPOOL_SQL_COLUMNS " FROM message WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
+
+	if (id[0] == '\0')
+		return PS_E_CLOSED;
+	return find_one(spool, strlen(id) == SPOOL_ID_SIZE - 1 ? whole : beginning, id, message, cause);
 }
 
 static enum ps_err changed(struct spool *spool, sqlite3_stmt *row, uint64_t *n, struct ps_cause *cause)

@@ -28,6 +28,21 @@ static const struct meaning meanings[] = {
 	{ SQLITE_NOMEM, PS_E_NOMEM, "out of memory" },
 };
 
+/* The errno of the last failure at the database or its log: SQLite tells it for the file, not for the connection. */
+static int number_of_system(sqlite3 *db)
+{
+	static const int which[] = { SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER };
+	int number = 0;
+
+	for (size_t i = 0; i < 2 && number == 0 && db != NULL; i++) {
+		sqlite3_file *file = NULL;
+
+		if (sqlite3_file_control(db, "main", which[i], &file) == SQLITE_OK && file != NULL && file->pMethods != NULL)
+			(void)file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &number);
+	}
+	return number != 0 ? number : sqlite3_system_errno(db);
+}
+
 /* SQLite says "I/O error" where the system said more. */
 static int code_of_system(int code, int number)
 {
@@ -44,7 +59,7 @@ enum ps_err spool_sql_fail(struct spool *spool, int code, const char *doing, str
 {
 	char path[TEXT_QUOTED_MAX];
 	char detail[TEXT_QUOTED_MAX];
-	const int number = sqlite3_system_errno(spool->db);
+	const int number = number_of_system(spool->db);
 	const int plain = code_of_system(code & 0xff, number);
 
 	(void)text_escaped(path, spool->path);

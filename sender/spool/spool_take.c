@@ -8,6 +8,7 @@
 
 #define READING "cannot be read"
 #define WRITING "cannot be changed"
+#define SHRINK_FROM 1024 /* free pages: fewer are soon used again */
 
 enum ps_err spool_reclaim(struct spool *spool, int64_t now_ms, uint64_t *n, struct ps_cause *cause)
 {
@@ -160,8 +161,18 @@ enum ps_err spool_expire(struct spool *spool, int64_t now_ms, struct spool_messa
 
 enum ps_err spool_shrink(struct spool *spool, struct ps_cause *cause)
 {
-	/* Each step frees one page and returns no row; sqlite3_exec goes through them all. */
-	const int code = sqlite3_exec(spool->db, "PRAGMA incremental_vacuum(256)", NULL, NULL, NULL);
+	static const char ask[] = "PRAGMA freelist_count";
+	sqlite3_stmt *row = spool_sql(spool, ask);
+	const enum ps_err err = spool_sql_row(spool, row, READING, cause);
+
+	if (err != PS_OK)
+		return err;
+	const int n = sqlite3_column_int(row, 0);
+	(void)sqlite3_reset(row);
+	if (n < SHRINK_FROM)
+		return PS_OK;
+	/* Each step frees a page; sqlite3_exec goes through them all. */
+	const int code = sqlite3_exec(spool->db, "PRAGMA incremental_vacuum(4096)", NULL, NULL, NULL);
 
 	return code == SQLITE_OK ? PS_OK : spool_sql_fail(spool, code, WRITING, cause);
 }

@@ -47,4 +47,8 @@ struct spool_put_config {
 enum ps_err spool_put(struct spool *spool, const struct spool_put_config *config, const struct spool_stage *stage,
                       char id[static SPOOL_ID_SIZE], struct ps_cause *cause) PS_MUST_CHECK;
 
+/* The same as one of several, between spool_begin and spool_commit. After a failure, roll back. */
+enum ps_err spool_add(struct spool *spool, const struct spool_put_config *config, const struct spool_stage *stage,
+                      char id[static SPOOL_ID_SIZE], struct ps_cause *cause) PS_MUST_CHECK;
+
 #endif

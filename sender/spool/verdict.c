@@ -2,9 +2,6 @@
 #include "spool/verdict.h"
 
 #include <stdio.h>
-#include <string.h>
-
-#include "portseal/text.h"
 
 struct status_row {
 	unsigned from, to;
@@ -22,25 +19,18 @@ static const struct status_row rows[] = {
 	{ 404, 404, VERDICT_RETRY, VERDICT_SERVICE, false, true, "unknown-service" },
 	{ 408, 408, VERDICT_RETRY, VERDICT_SERVICE, true, false, "timeout" },
 	{ 409, 409, VERDICT_RETRY, VERDICT_MESSAGE, false, false, "under-way" },
-	{ 413, 413, VERDICT_DEAD, VERDICT_MESSAGE, false, true, "too-large" },
+	{ 413, 413, VERDICT_DEAD, VERDICT_MESSAGE, false, true, "message-too-long" },
 	{ 421, 421, VERDICT_RETRY, VERDICT_RELAY, false, true, "wrong-relay" },
 	{ 425, 425, VERDICT_RETRY, VERDICT_MESSAGE, false, false, "too-early" },
 	{ 429, 429, VERDICT_RETRY, VERDICT_SERVICE, false, false, "rate-limited" },
 	{ 400, 499, VERDICT_DEAD, VERDICT_MESSAGE, false, true, "bad-request" },
+	{ 501, 501, VERDICT_RETRY, VERDICT_SERVICE, false, true, "not-implemented" },
 	{ 502, 502, VERDICT_RETRY, VERDICT_SERVICE, true, false, "application-failed" },
 	{ 503, 503, VERDICT_RETRY, VERDICT_SERVICE, false, false, "unavailable" },
 	{ 504, 504, VERDICT_RETRY, VERDICT_SERVICE, true, false, "application-timeout" },
 	{ 500, 599, VERDICT_RETRY, VERDICT_SERVICE, true, false, "relay-failed" },
 	{ 0, 999999, VERDICT_RETRY, VERDICT_SERVICE, true, true, "unexpected-answer" },
 };
-
-static void put(char *out, size_t size, const char *string)
-{
-	struct text text;
-
-	text_init(&text, out, size);
-	text_add_escaped(&text, string, strlen(string));
-}
 
 void verdict_of_status(struct verdict *verdict, unsigned status, const char *reason, const char *detail,
                        uint64_t retry_after_ms)
@@ -56,9 +46,10 @@ void verdict_of_status(struct verdict *verdict, unsigned status, const char *rea
 		.mendable = row->mendable,
 		.retry_after_ms = retry_after_ms < VERDICT_RETRY_AFTER_MAX_MS ? retry_after_ms : VERDICT_RETRY_AFTER_MAX_MS,
 	};
-	put(verdict->reason, sizeof(verdict->reason), reason != NULL && reason[0] != '\0' ? reason : row->reason);
+	(void)snprintf(verdict->reason, sizeof(verdict->reason), "%s",
+	               reason != NULL && reason[0] != '\0' ? reason : row->reason);
 	if (detail != NULL && detail[0] != '\0')
-		put(verdict->detail, sizeof(verdict->detail), detail);
+		(void)snprintf(verdict->detail, sizeof(verdict->detail), "%s", detail);
 	else
 		(void)snprintf(verdict->detail, sizeof(verdict->detail), "the relay answered %u", status);
 }

@@ -40,7 +40,8 @@ struct verdict {
 	char detail[SPOOL_DETAIL_SIZE];
 };
 
-/* The relay answered. `reason` and `detail` are its own words (RFC 9457), or NULL; they are escaped here. */
+/* The relay answered. `reason` is its own word (RFC 9457), of harmless characters, `detail` a cause, escaped already; or
+ * NULL. */
 void verdict_of_status(struct verdict *verdict, unsigned status, const char *reason, const char *detail,
                        uint64_t retry_after_ms);
 

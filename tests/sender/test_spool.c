@@ -53,13 +53,13 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	static const char *const names[] = { "spool.db", "spool.db-wal", "spool.db-shm", "db-wal", "db-shm" };
 	char each[sizeof(path) + 8];
 	(void)state;
 	spool_close(spool);
 	spool = NULL;
-	for (size_t i = 0; i < 3; i++) {
-		snprintf(each, sizeof(each), "%s%s", path, suffixes[i]);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(each, sizeof(each), "%s/%s", dir, names[i]);
 		unlink(each);
 	}
 	return rmdir(dir);
@@ -523,6 +523,10 @@ static void test_a_damaged_page_is_found(void **state)
 	spool_close(spool);
 	spool = NULL;
 	memset(junk, 0x5a, sizeof(junk));
+	sqlite3 *db = NULL;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
 	const int fd = open(path, O_WRONLY);
 	assert_int_equal(pwrite(fd, junk, sizeof(junk), 3 * 4096), sizeof(junk));
 	close(fd);
