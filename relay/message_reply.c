@@ -51,10 +51,14 @@ static enum ps_err respond(struct message *message, unsigned status, int64_t len
 
 static void begin_reply(struct message *message)
 {
-	if (respond(message, 200, -1, false) != PS_OK)
-		fail_internal(message, "the answer could not begin");
-	else
+	const enum ps_err err = respond(message, 200, -1, false);
+
+	if (err == PS_OK)
 		h2_stream_ready(stream_of(message));
+	else if (err == PS_E_CLOSED)
+		message->status = 0; /* the client has just left: on_closed follows, and the message may go on without it */
+	else
+		fail_internal(message, "the answer could not begin");
 }
 
 /* The answer's end may be given now. */
