@@ -350,12 +350,6 @@ enum audit_asked audit_accepted(struct audit_client *client, const struct audit_
 	return ask(client, AUDIT_ACCEPTED, entry, on_written, owner, wait);
 }
 
-enum audit_asked audit_message(struct audit_client *client, const struct audit_entry *entry,
-                               audit_written_fn *on_written, void *owner, struct audit_wait **wait)
-{
-	return ask(client, AUDIT_MESSAGE, entry, on_written, owner, wait);
-}
-
 void audit_forget(struct audit_wait *wait)
 {
 	if (wait != NULL)
@@ -370,9 +364,4 @@ void audit_refused(struct audit_client *client, const struct audit_entry *entry)
 void audit_closed(struct audit_client *client, const struct audit_entry *entry)
 {
 	tell(client, AUDIT_CLOSED, entry);
-}
-
-void audit_answered(struct audit_client *client, const struct audit_entry *entry)
-{
-	tell(client, AUDIT_ANSWERED, entry);
 }

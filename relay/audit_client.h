@@ -43,21 +43,17 @@ typedef void audit_written_fn(void *owner, bool goes_on, const char *cause);
 
 enum audit_asked { AUDIT_OFF, AUDIT_ASKED, AUDIT_UNASKABLE };
 
-/* Before anything of it reaches the application: a connection or a stream (`entry->stream`); a message, whose payload's
- * SHA-256 must be set. The event is set here; the entry is copied. `*wait` is set for AUDIT_ASKED, and to NULL else. */
+/* Before anything of it reaches the application: a connection, a stream or a message (`entry->stream`). The event is set here; the entry is copied. `*wait` is set for AUDIT_ASKED, and to NULL else. */
 enum audit_asked audit_accepted(struct audit_client *client, const struct audit_entry *entry,
                                 audit_written_fn *on_written, void *owner, struct audit_wait **wait);
-enum audit_asked audit_message(struct audit_client *client, const struct audit_entry *entry,
-                               audit_written_fn *on_written, void *owner, struct audit_wait **wait);
 
 /* The owner is gone: its callback is not called. The line is written all the same: tell how it ended. NULL is harmless. */
 void audit_forget(struct audit_wait *wait);
 
 /* Told, not waited for. Every audit_accepted is followed by one audit_closed (reason, in, out, ms) or, when it did not
- * come that far, audit_refused; every audit_message by one audit_answered (reason, status, in, out, ms). Streams and
- * connections that were turned away without being asked for have audit_refused alone. */
+ * come that far, audit_refused; a message's has its status, digest and receipt. Streams and connections that were turned
+ * away without being asked for have audit_refused alone. */
 void audit_refused(struct audit_client *client, const struct audit_entry *entry);
 void audit_closed(struct audit_client *client, const struct audit_entry *entry);
-void audit_answered(struct audit_client *client, const struct audit_entry *entry);
 
 #endif

@@ -40,11 +40,9 @@ void audit_who_set(struct audit_who *who, const struct identity *identity);
 bool audit_who_is_good(const struct audit_who *who);
 
 enum audit_event {
-	AUDIT_ACCEPTED, /* a connection or a stream may begin; told before it does */
+	AUDIT_ACCEPTED, /* a connection, stream or message may begin; told before it does */
 	AUDIT_REFUSED,  /* one may not */
 	AUDIT_CLOSED,   /* one that was accepted has ended */
-	AUDIT_MESSAGE,  /* a message may be delivered; told before it is */
-	AUDIT_ANSWERED, /* what became of that message */
 	AUDIT_EVENT_COUNT,
 };
 
@@ -54,14 +52,14 @@ struct audit_entry {
 	uint64_t conn;
 	uint32_t stream; /* of HTTP/2 */
 	uint32_t status; /* HTTP status: refused streams, messages */
-	uint64_t in;     /* closed, answered: bytes to the application; message: of the payload */
-	uint64_t out;    /* closed, answered: bytes from it */
-	uint64_t ms;     /* refused, closed, answered: since it began */
+	uint64_t in;     /* closed: bytes to the application */
+	uint64_t out;    /* closed: bytes from it */
+	uint64_t ms;     /* refused, closed: since it began */
 	const char *peer;
 	const char *service;
-	const char *reason;  /* refused, closed, answered: the word of the log */
+	const char *reason;  /* refused, closed: the word of the log */
 	const char *detail;  /* for a person */
-	const char *receipt; /* message, answered: the id that the client gets */
+	const char *receipt; /* closed, of a message: the id that the client gets */
 	const struct audit_who *who;
 	bool has_sha256;
 	bool again;                     /* sent twice by its role, for an auditor died: may stand in the trail twice */

@@ -16,8 +16,9 @@
 static const char domain[] = "portseal-audit-1\n";
 
 static const char *const event_names[AUDIT_EVENT_COUNT] = {
-	[AUDIT_ACCEPTED] = "accepted", [AUDIT_REFUSED] = "refused",   [AUDIT_CLOSED] = "closed",
-	[AUDIT_MESSAGE] = "message",   [AUDIT_ANSWERED] = "answered",
+	[AUDIT_ACCEPTED] = "accepted",
+	[AUDIT_REFUSED] = "refused",
+	[AUDIT_CLOSED] = "closed",
 };
 
 /* Whole or, where there is no room, not at all; the first ones as an empty string, so that each keeps its place. */
@@ -155,15 +156,13 @@ static void add_identity(struct text *text, const struct audit_who *who)
 
 static void add_numbers(struct text *text, const struct audit_entry *entry)
 {
-	bool is_end = entry->event == AUDIT_CLOSED || entry->event == AUDIT_ANSWERED;
-
 	if (entry->status != 0)
 		audit_line_number(text, "status", entry->status);
-	if (is_end || entry->event == AUDIT_MESSAGE)
+	if (entry->event == AUDIT_CLOSED) {
 		audit_line_number(text, "in", entry->in);
-	if (is_end)
 		audit_line_number(text, "out", entry->out);
-	if (is_end || entry->event == AUDIT_REFUSED)
+	}
+	if (entry->event != AUDIT_ACCEPTED)
 		audit_line_number(text, "ms", entry->ms);
 }
 

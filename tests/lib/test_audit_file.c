@@ -77,7 +77,7 @@ static void test_the_file_is_private_and_begins_a_trail(void **state)
 static void test_a_line_says_all_that_is_known(void **state)
 {
 	struct audit_who who = { .len = 0 };
-	struct audit_entry entry = { .event = AUDIT_ANSWERED,
+	struct audit_entry entry = { .event = AUDIT_CLOSED,
 		                         .conn = 0x17,
 		                         .stream = 5,
 		                         .status = 200,
@@ -109,7 +109,7 @@ static void test_a_line_says_all_that_is_known(void **state)
 	assert_int_equal(audit_file_add(rig.file, &entry), PS_OK);
 	assert_int_equal(audit_file_commit(rig.file, &cause), PS_OK);
 	bytes = strchr(trail_read(&rig, "audit.log", &len), '\n') + 1;
-	assert_non_null(strstr(bytes, ",\"event\":\"answered\",\"conn\":\"00000017\",\"stream\":5,\"peer\":\"[::1]:7\","
+	assert_non_null(strstr(bytes, ",\"event\":\"closed\",\"conn\":\"00000017\",\"stream\":5,\"peer\":\"[::1]:7\","
 	                              "\"service\":\"s\",\"reason\":\"done\",\"status\":200,\"in\":9,\"out\":11,\"ms\":13,"
 	                              "\"receipt\":\"r-1\",\"sha256\":\"0000"));
 	assert_non_null(strstr(bytes,

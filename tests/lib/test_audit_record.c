@@ -15,7 +15,7 @@ static struct audit_who who;
 static struct audit_entry full_entry(void)
 {
 	static const char names[] = "pin\0serial\0client\0subject\0issuer\0DNS=a.example";
-	struct audit_entry entry = { .event = AUDIT_ANSWERED,
+	struct audit_entry entry = { .event = AUDIT_CLOSED,
 		                         .conn = 0x1122334455667788,
 		                         .stream = 7,
 		                         .status = 204,
@@ -48,7 +48,7 @@ static void test_a_record_arrives_as_it_was_packed(void **state)
 	assert_int_equal(audit_record_unpack(bytes, len, &record), PS_OK);
 	assert_int_equal(record.id, 42);
 	assert_int_equal(record.lost, 3);
-	assert_int_equal(record.entry.event, AUDIT_ANSWERED);
+	assert_int_equal(record.entry.event, AUDIT_CLOSED);
 	assert_int_equal(record.entry.conn, entry.conn);
 	assert_int_equal(record.entry.stream, 7);
 	assert_int_equal(record.entry.status, 204);

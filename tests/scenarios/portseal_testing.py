@@ -53,6 +53,11 @@ def wait_until(condition, what, patience=None):
     raise AssertionError(f"waited in vain: {what}")
 
 
+def is_listening(port):
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in list(table)[1:])
+
+
 class Process:
     """A child whose stderr is read line by line as it comes. It leads a group, so that stop() ends its children too,
     even those it left behind."""

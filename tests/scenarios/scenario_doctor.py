@@ -8,16 +8,11 @@ import shutil
 import socket
 import threading
 
-from portseal_testing import (PATIENCE, SENDER, Process, Scenario, echo, free_port, main, read_all, reset, run, tool,
-                              wait_until)
+from portseal_testing import (PATIENCE, SENDER, Process, Scenario, echo, free_port, is_listening, main, read_all, reset,
+                              run, tool, wait_until)
 
 DONE, UNFORESEEN, USAGE, OWN_SETUP, NO_RELAY, WRONG_RELAY, REFUSED, UNDELIVERED = range(8)
 STEPS = ["config", "certificate", "name", "tcp", "tls", "relay", "admission", "service", "application"]
-
-
-def is_listening(port):
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in list(table)[1:])
 
 
 class Report:

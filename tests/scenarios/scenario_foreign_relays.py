@@ -11,15 +11,10 @@ import subprocess
 import threading
 import unittest
 
-from portseal_testing import (PATIENCE, SENDER, Process, Scenario, echo, free_port, main, read_all, reset, run, tool,
-                              wait_until)
+from portseal_testing import (PATIENCE, SENDER, Process, Scenario, echo, free_port, is_listening, main, read_all, reset,
+                              run, tool, wait_until)
 
 DONE, USAGE, OWN_SETUP, NO_RELAY, WRONG_RELAY, REFUSED, UNDELIVERED = 0, 2, 3, 4, 5, 6, 7
-
-
-def is_listening(port):
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in list(table)[1:])
 
 
 class Foreign(Scenario):

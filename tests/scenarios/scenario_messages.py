@@ -13,7 +13,8 @@ import subprocess
 import threading
 import time
 
-from portseal_testing import SENDER, Scenario, echo, is_sanitized, main, read_all, receive, reset, run, tool, wait_until
+from portseal_testing import (SENDER, Process, Scenario, echo, free_port, is_listening, is_sanitized, main, read_all,
+                              receive, reset, run, tool, wait_until)
 
 ANY = "{ any = true; }"
 RECEIPT = re.compile(r'^"([0-9a-f]{32})";sha256=:([A-Za-z0-9+/]{43}=):;time=@(\d+)$')
@@ -519,7 +520,31 @@ def peak_of(pid):
 
 
 class OtherSenders(Messages):
-    def test_nghttp_and_h2load(self):
+    def test_h2load_through_haproxy_as_its_tls(self):
+        """h2load shows no certificate: HAProxy does for it."""
+        sink = Sink()
+        relay = self.one(sink)
+        with open(self.crt("alice"), encoding="ascii") as crt, open(self.key("alice"), encoding="ascii") as key:
+            pem = self.file("haproxy.pem", (crt.read() + key.read()).encode())
+        port = free_port()
+        path = self.file("haproxy.cfg", f"""
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen relay
+  bind 127.0.0.1:{port}
+  server relay 127.0.0.1:{relay.port} ssl crt {pem} ca-file {self.pki}/ca.crt verify required verifyhost localhost alpn h2
+""".encode())
+        self.keep(Process([tool("haproxy"), "-db", "-f", path]))
+        wait_until(lambda: is_listening(port), "HAProxy listens")
+        done = run([tool("h2load"), "-n", "200", "-c", "4", "-m", "10", "-d", self.file("payload", b"from h2load"),
+                    f"http://127.0.0.1:{port}/messages/app"])
+        self.assertIn(b"200 succeeded, 0 failed, 0 errored, 0 timeout", done.stdout)
+        self.assertEqual(sink.messages, [b"from h2load"] * 200)
+
+    def test_nghttp(self):
         sink = Sink()
         relay = self.one(sink)
         data = self.file("payload", b"from nghttp")
