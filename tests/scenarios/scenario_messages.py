@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 
+import h2_frames
 from portseal_testing import (SENDER, Process, Scenario, echo, free_port, is_listening, is_sanitized, main, read_all,
                               receive, reset, run, tool, wait_until)
 
@@ -198,6 +200,25 @@ class Answers(Messages):
         self.assertEqual(self.send(relay.port, b"x", service="down").returncode, 7)
         self.assertEqual(self.send(relay.port, b"x", service="slow").returncode, 7)
         gate.go.set()
+
+    def test_a_client_that_stops_in_the_middle_of_its_payload_is_told(self):
+        ends = queue.Queue()
+
+        def application(connection):
+            try:
+                ends.put(read_all(connection))
+            except ConnectionResetError:
+                ends.put("reset")
+
+        relay = self.one(application, extra='timeouts = { message = "300ms"; };')
+        client = h2_frames.Client(self.tls(relay.port, "alice", alpn=["h2"]))
+        stream = client.open([(":method", "POST"), (":scheme", "https"), (":authority", "localhost"),
+                              (":path", "/messages/app")], body=b"a part")
+        client.until(lambda: client.streams[stream].ended)
+        self.assertEqual(client.streams[stream].status, 408)
+        self.assertEqual(json.loads(client.streams[stream].body)["reason"], "client-timeout")
+        self.assertEqual(ends.get(timeout=30), "reset")  # never taken for a whole message
+        relay.wait_for("event=message .*reason=client-timeout .*status=408")
 
     def test_the_application_dies_at_each_stage(self):
         def before_reading(connection):
