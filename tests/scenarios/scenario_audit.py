@@ -326,13 +326,15 @@ class Failures(Audit):
         comers = self.comers()
         relay.wait_for("event=refused reason=audit-failed .*no space left on device")
         Comers.finish(comers)
-        self.assertEqual(len(relay.find("error event=audit-failing")), 1)
+        # Once in each episode: a shorter batch may still find room where a longer one did not.
+        failing = lambda: len(relay.find("error event=audit-failing")) - len(relay.find("event=audit-recovered"))
+        self.assertIn(failing(), (0, 1))
         inside = f"/proc/{relay.role_pids('auditor')[0]}/root{disk}/audit.log"
         copy = shutil.copy(inside, os.path.join(self.logs, "copy"))
         self.verify(copy)
         os.rename(inside, inside + ".1")  # on the same full disk there is no room for another
         os.unlink(inside + ".1")
-        relay.wait_for("event=audit-recovered")
+        wait_until(lambda: failing() == 0, "it writes again")
         self.assertEqual(self.send(self.port, b"x").stdout, b"x")
 
     def test_an_auditor_that_hangs_refuses_in_time(self):
