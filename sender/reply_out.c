@@ -72,7 +72,9 @@ static void on_ready(void *owner)
 enum ps_err reply_out_init(struct reply_out *out, uv_loop_t *loop, int fd, void (*on_taken)(void *owner, size_t len),
                            void *owner)
 {
-	*out = (struct reply_out){ .fd = fd, .kind = kind_of(fd), .kept = BUF_INIT, .on_taken = on_taken, .owner = owner };
+	*out = (struct reply_out){
+		.fd = fd, .kind = (int)kind_of(fd), .kept = BUF_INIT, .on_taken = on_taken, .owner = owner
+	};
 	return watch_fd_init(&out->watch, loop, fd, WATCH_WRITABLE, on_ready, out);
 }
 
