@@ -286,12 +286,11 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 		return;
 	}
 	connector.owner = carriage;
-	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK)
+	if (tls_stream_new(TLS_SERVER, &handover->secrets, &carriage->stream) != PS_OK ||
+	    (has_room && connector_new(&connector, &carriage->connector) != PS_OK))
 		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
 	else if (!has_room)
 		end_undelivered(carriage, "no-descriptors", "the worker is full", ALERT_INTERNAL_ERROR);
-	else if (connector_new(&connector, &carriage->connector) != PS_OK)
-		end_undelivered(carriage, "no-memory", NULL, ALERT_INTERNAL_ERROR);
 }
 
 enum ps_err carriages_new(const struct carriages_config *config, struct carriages **carriages)

@@ -145,6 +145,8 @@ void claim_release(struct exchange *exchange)
 
 void claims_clear(struct session *session)
 {
-	while (!LIST_EMPTY(&session->claims))
-		forget(LIST_FIRST(&session->claims));
+	for (struct claim *claim = LIST_FIRST(&session->claims), *next; claim != NULL; claim = next) {
+		next = LIST_NEXT(claim, link);
+		forget(claim);
+	}
 }

@@ -36,9 +36,8 @@ static void require(bool holds)
 static void on_body(void *owner, struct h2_stream *stream, uint8_t *bytes, size_t len)
 {
 	const struct world *world = owner;
-	volatile uint8_t touched = 0;
 	for (size_t i = 0; i < len; i++)
-		touched ^= bytes[i];
+		(void)*(volatile uint8_t *)&bytes[i]; /* all of it can be read */
 	if (world->consumes)
 		h2_stream_consume(stream, len);
 }
