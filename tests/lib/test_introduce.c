@@ -147,10 +147,10 @@ static int end(void **state)
 	return 0;
 }
 
-static char next_event(void)
+static unsigned char next_event(void)
 {
 	struct pollfd polled = { events[0], POLLIN, 0 };
-	char letter = '\0';
+	unsigned char letter = 0;
 
 	assert_int_equal(poll(&polled, 1, PATIENCE_MS), 1);
 	(void)!read(events[0], &letter, 1);

@@ -97,8 +97,8 @@ static void test_processes_tell_once_between_them(void **state)
 		if (pid == 0) {
 			int mine = 0;
 
-			for (uint8_t number = 1; number <= CLIENTS; number++) {
-				struct identity identity = client(number, 10);
+			for (int number = 1; number <= CLIENTS; number++) {
+				struct identity identity = client((uint8_t)number, 10);
 
 				mine += expiring_clients_is_news(*state, &identity, NOW);
 			}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "results.h"
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,18 +55,23 @@ static int start(void **state)
 	return 0;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+	(void)status;
+	(void)kind;
+	(void)place;
+	return remove(path);
+}
+
 static int stop(void **state)
 {
-	char command[96];
-
 	(void)state;
 	results_stop(rig.results);
 	assert_int_equal(uv_run(&rig.loop, UV_RUN_DEFAULT), 0);
 	results_free(rig.results);
 	assert_int_equal(uv_loop_close(&rig.loop), 0);
 	(void)chmod(rig.path, 0600);
-	(void)snprintf(command, sizeof(command), "rm -r %s", rig.dir);
-	return system(command);
+	return nftw(rig.dir, remove_one, 4, FTW_DEPTH | FTW_PHYS);
 }
 
 static void run_until(const struct heard *heard, unsigned times)
