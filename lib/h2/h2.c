@@ -160,9 +160,11 @@ static uint64_t time_left(const struct h2 *h2)
 
 	if (h2->state == H2_LAST_WORDS)
 		limit = STALL_MS;
+	else if (h2->state == H2_LEAVING && h2->notice_open)
+		limit = NOTICE_MS;
 	else if (h2->state == H2_LEAVING)
-		limit = h2->notice_open ? NOTICE_MS : UINT64_MAX;
-	else if (h2->n_streams == 0 && h2->idle_ms > 0)
+		limit = h2->n_owned == 0 ? STALL_MS : UINT64_MAX;
+	else if (h2->n_owned == 0 && h2->idle_ms > 0)
 		limit = h2->idle_ms;
 	if (limit == UINT64_MAX)
 		return limit;
@@ -277,8 +279,10 @@ static void on_timer(uv_timer_t *timer)
 	}
 	if (h2->state == H2_LAST_WORDS)
 		finish(h2);
-	else if (h2->state == H2_LEAVING)
+	else if (h2->state == H2_LEAVING && h2->notice_open)
 		submit_last_goaway(h2);
+	else if (h2->state == H2_LEAVING)
+		h2_lose(h2, H2_DONE, ALERT_CLOSE_NOTIFY); /* what is left is nobody's, and its peer does not end it */
 	else
 		h2_shut(h2);
 }
@@ -346,8 +350,7 @@ enum ps_err h2_open(struct h2 *h2, const struct h2_request *request, bool end, c
 		h2_stream_close(made, H2_FATE_UNPROCESSED, H2_INTERNAL_ERROR); /* it has no events yet */
 		return err;
 	}
-	made->events = events;
-	made->owner = owner;
+	h2_stream_own(made, events, owner);
 	made->out_ended = end;
 	h2->had_capacity = h2_capacity(h2) > 0;
 	h2_stir(h2);

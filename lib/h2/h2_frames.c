@@ -53,7 +53,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	/* What is too much is left out but still decoded: the next block rests on it. Four times too much is no mistake. */
 	if (!h2_header_add(h2, name, name_len, value, value_len) && h2->list_size > (size_t)4 * H2_HEADER_LIST_MAX)
 		h2_accuse(h2, "header-flood");
-	return 0;
+	/* A record can hold 16,000 fields more. Each would be checked byte by byte. */
+	return h2_is_over(h2) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* A request that must not go further than this. */
@@ -248,7 +249,12 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	(void)session;
 	if (stream == NULL)
 		return 0;
+	/* Neither side asked for this reset: the peer broke a rule, perhaps to be rid of a request that costs us (as in
+	 * CVE-2025-8671) without having to reset it. */
+	const bool provoked = !stream->reset_here && !stream->reset_there && code != H2_NO_ERROR;
 	h2_stream_close(stream, fate_of(stream, code), code);
+	if (provoked && h2->role == H2_SERVER)
+		count(h2, H2_RULE_MALFORMED);
 	if (h2->role == H2_CLIENT && !h2_is_over(h2))
 		tell_capacity(h2);
 	return 0;

@@ -130,6 +130,7 @@ struct h2 {
 	size_t withheld; /* of the connection's window, because too much is kept */
 	size_t grown;    /* of the streams' windows beyond H2_WINDOW_START */
 	size_t n_streams;
+	size_t n_owned; /* of them; the others are requests that are not whole yet, or answered already */
 	LIST_HEAD(h2_streams, h2_stream) streams;
 	TAILQ_HEAD(h2_wakes, h2_stream) wakes;
 	struct h2_watch watch;
@@ -137,7 +138,7 @@ struct h2 {
 	uv_idle_t turn; /* active: there is something to do at the end of this turn */
 	uv_timer_t timer;
 	uint64_t idle_ms;
-	uint64_t last_ms; /* when the last stream ended; when bytes moved, while it is ending */
+	uint64_t last_ms; /* when the last stream ended or lost its owner; when bytes moved, while it is ending */
 	unsigned n_handles;
 	struct h2_report report;
 	const struct h2_events *events;
@@ -179,6 +180,8 @@ enum ps_err h2_session_new(struct h2 *h2, uint32_t max_streams) PS_MUST_CHECK;
 
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
+/* Who hears of it; events NULL: nobody. */
+void h2_stream_own(struct h2_stream *stream, const struct h2_stream_events *events, void *owner);
 /* Tells its end and frees it. */
 void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code);
 void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len);

@@ -28,6 +28,22 @@ struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 	return stream;
 }
 
+void h2_stream_own(struct h2_stream *stream, const struct h2_stream_events *events, void *owner)
+{
+	struct h2 *h2 = stream->h2;
+
+	if (stream->events == NULL && events != NULL)
+		h2->n_owned++;
+	if (stream->events != NULL && events == NULL) {
+		h2->n_owned--;
+		if (!h2_is_over(h2))
+			h2->last_ms = uv_now(h2->timer.loop);
+		h2_stir(h2);
+	}
+	stream->events = events;
+	stream->owner = owner;
+}
+
 static void unwake(struct h2_stream *stream)
 {
 	if (stream->wakes)
@@ -45,6 +61,7 @@ void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code)
 	stream->reset_here = true; /* whatever its owner still calls has no effect */
 	if (stream->events != NULL)
 		stream->events->on_closed(stream->owner, stream, &end);
+	h2_stream_own(stream, NULL, NULL);
 	h2_window_forget(stream);
 	buf_release(&stream->held);
 	buf_release(&stream->answer);
@@ -98,8 +115,7 @@ void h2_stream_take_end(struct h2_stream *stream)
 
 void h2_stream_attach(struct h2_stream *stream, const struct h2_stream_events *events, void *owner)
 {
-	stream->events = events;
-	stream->owner = owner;
+	h2_stream_own(stream, events, owner);
 	if (takes_body(stream) && !stream->reset_here) {
 		struct buf held = stream->held; /* what is attached next from within must not meet it again */
 		stream->held = BUF_INIT;
@@ -192,8 +208,7 @@ void h2_stream_reset(struct h2_stream *stream, enum h2_code code)
 
 void h2_stream_abandon(struct h2_stream *stream, enum h2_code code)
 {
-	stream->events = NULL;
-	stream->owner = NULL;
+	h2_stream_own(stream, NULL, NULL);
 	h2_stream_reset(stream, code);
 }
 

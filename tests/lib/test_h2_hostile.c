@@ -169,6 +169,64 @@ static void test_malformed_requests_are_reset_and_a_flood_of_them_is_abuse(void 
 }
 
 /* An inch of window at a time costs us a frame for each byte. */
+/* Well-formed requests, each followed by what makes us reset it (CVE-2025-8671). */
+static void test_resets_that_are_provoked_are_abuse(void **state)
+{
+	(void)state;
+	struct h2_rig *rig = h2_rig_start(RIG_SERVER_ONLY, 100, 0);
+	rig->serve = RIG_HOLD;
+	h2_rig_preface(rig);
+	for (uint32_t id = 1; id < 2 * 1100; id += 2) {
+		h2_rig_headers(rig, id, false, ":method", "POST", ":scheme", "https", ":path", "/x", ":authority", "echo",
+		               "content-length", "1", NULL);
+		h2_rig_frame(rig, NGHTTP2_DATA, 0, id, "xyz", 3);
+		if (id % 64 == 1)
+			h2_rig_turns(rig, 2);
+	}
+	assert_abuse(rig, "malformed-flood");
+}
+
+static void let_pass(struct h2 *h2, uint64_t ms)
+{
+	h2->last_ms -= ms;
+	h2_stir(h2);
+}
+
+/* Idle, then the shutdown notice, then the patience with what is left. */
+static void assert_is_left_in_the_end(struct h2_rig *rig)
+{
+	let_pass(rig->server, 60000);
+	h2_rig_until(rig, rig->server->notice_open);
+	let_pass(rig->server, 1000);
+	h2_rig_until(rig, !rig->server->notice_open);
+	let_pass(rig->server, 10000);
+	h2_rig_until(rig, rig->server_ended);
+	assert_int_equal(rig->server_report.end, H2_DONE);
+	h2_rig_stop(rig);
+}
+
+static void test_half_a_header_block_keeps_no_idle_connection(void **state)
+{
+	(void)state;
+	struct h2_rig *rig = h2_rig_start(RIG_SERVER_ONLY, 100, 60000);
+	const uint8_t half[4] = { 0x10, 1, 'x', 96 };
+	h2_rig_preface(rig);
+	h2_rig_frame(rig, NGHTTP2_HEADERS, 0, 1, half, sizeof(half));
+	h2_rig_until(rig, rig->server->n_streams == 1);
+	assert_is_left_in_the_end(rig);
+}
+
+static void test_an_answered_request_without_end_keeps_no_idle_connection(void **state)
+{
+	(void)state;
+	struct h2_rig *rig = h2_rig_start(RIG_SERVER_ONLY, 100, 60000);
+	rig->serve = RIG_REFUSE;
+	h2_rig_preface(rig);
+	h2_rig_connect(rig, 1, false);
+	assert_int_equal(h2_rig_await(rig, NGHTTP2_HEADERS).id, 1);
+	assert_is_left_in_the_end(rig);
+}
+
 static void test_tiny_windows_are_abuse(void **state)
 {
 	(void)state;
@@ -296,6 +354,9 @@ int main(void)
 		cmocka_unit_test(test_a_header_bomb_is_abuse),
 		cmocka_unit_test(test_too_many_fields_are_answered_431_and_the_next_request_is_served),
 		cmocka_unit_test(test_malformed_requests_are_reset_and_a_flood_of_them_is_abuse),
+		cmocka_unit_test(test_resets_that_are_provoked_are_abuse),
+		cmocka_unit_test(test_half_a_header_block_keeps_no_idle_connection),
+		cmocka_unit_test(test_an_answered_request_without_end_keeps_no_idle_connection),
 		cmocka_unit_test(test_tiny_windows_are_abuse),
 		cmocka_unit_test(test_window_games_are_errors),
 		cmocka_unit_test(test_what_is_no_preface_is_told_so),

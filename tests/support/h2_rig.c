@@ -135,6 +135,10 @@ static void on_request(void *owner, struct h2_stream *stream, const struct h2_re
 		assert_int_equal(h2_respond(stream, &ok, false), PS_OK);
 	if (rig->serve == RIG_WHOLE)
 		assert_int_equal(h2_answer(stream, &ok, "no more", 7), PS_OK);
+	if (rig->serve == RIG_REFUSE) {
+		assert_int_equal(h2_answer(stream, &ok, "no", 2), PS_OK);
+		h2_stream_attach(stream, NULL, NULL);
+	}
 }
 
 static void on_capacity(void *owner)

@@ -13,11 +13,12 @@
 #define RIG_STREAMS_MAX 1200
 
 enum rig_serve {
-	RIG_ECHO, /* 200, and every byte back */
-	RIG_SINK, /* 200 whole, at the end of the request */
-	RIG_HOLD, /* attaches nothing that takes the body, and does not answer */
-	RIG_KEEP, /* 200; takes bytes and never consumes them */
-	RIG_WHOLE /* answers at once and whole, whatever comes */
+	RIG_ECHO,  /* 200, and every byte back */
+	RIG_SINK,  /* 200 whole, at the end of the request */
+	RIG_HOLD,  /* attaches nothing that takes the body, and does not answer */
+	RIG_KEEP,  /* 200; takes bytes and never consumes them */
+	RIG_WHOLE, /* answers at once and whole, whatever comes */
+	RIG_REFUSE /* as that, and hears no more of it */
 };
 
 /* One end of a stream. */
