@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "portseal/err.h"
 
@@ -83,6 +84,9 @@ struct h2_stream_events {
 	/* Bytes of the peer's body; they lie in memory that is used again afterwards. NULL: what comes is kept, as the
 	 * window allows, and given to the first events that have on_body. */
 	void (*on_body)(void *owner, struct h2_stream *stream, uint8_t *bytes, size_t len);
+	/* Instead of on_body, for whoever has a use for more than one frame's bytes at once: all that a wake-up of the
+	 * connection brought, told before anything else of the stream. NULL: on_body is called. */
+	void (*on_spans)(void *owner, struct h2_stream *stream, struct iovec *spans, size_t n_spans);
 	/* Client: fields behind the body; on_body_end follows. NULL: not asked. */
 	void (*on_trailer)(void *owner, struct h2_stream *stream, const struct h2_field *fields, size_t n_fields);
 	/* The peer's body ended cleanly. NULL together with on_body. */

@@ -23,6 +23,7 @@ enum ps_err h2_scratch_new(struct h2_scratch **scratch)
 	if (made == NULL)
 		return PS_E_NOMEM;
 	made->out = BUF_INIT;
+	made->n_gathered = made->n_pieces = 0;
 	const enum ps_err err = buf_reserve(&made->out, tls_stream_sealed_max(sizeof(made->gathered)));
 	if (err != PS_OK) {
 		free(made);

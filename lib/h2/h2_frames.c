@@ -169,6 +169,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2_notice_read(h2);
 	if (stream == NULL)
 		return 0;
+	if (type == NGHTTP2_HEADERS || type == NGHTTP2_RST_STREAM)
+		h2_body_give(stream);
 	if (type == NGHTTP2_HEADERS)
 		take_header(h2, stream, frame);
 	else if (type == NGHTTP2_RST_STREAM)
@@ -285,6 +287,8 @@ static void set_callbacks(nghttp2_session_callbacks *callbacks)
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, h2_body_frame_len);
+	nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_body_send);
 }
 
 /* What we say first: our settings, and a window for the connection. */
@@ -292,11 +296,12 @@ static int introduce(struct h2 *h2, uint32_t max_streams)
 {
 	const nghttp2_settings_entry settings[SETTINGS_MAX] = {
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_START },
+		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, H2_FRAME_BODY_MAX },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX },
 		{ h2->role == H2_SERVER ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
 		  h2->role == H2_SERVER ? max_streams : 0 },
 	};
-	const int error = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, 3);
+	const int error = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, SETTINGS_MAX);
 
 	return error != 0 ? error
 	                  : nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, H2_WINDOW_CONNECTION);

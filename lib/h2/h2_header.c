@@ -139,7 +139,7 @@ static enum ps_err err_of(int error)
 enum ps_err h2_header_submit_request(struct h2 *h2, const struct h2_request *request, bool end,
                                      struct h2_stream *stream)
 {
-	const nghttp2_data_provider body = { .source.ptr = stream, .read_callback = h2_stream_read };
+	const nghttp2_data_provider body = { .source.ptr = stream, .read_callback = h2_body_read };
 	struct outgoing out = { .n = 0 };
 
 	put_pseudo(&out, ":method", request->method);
@@ -156,7 +156,7 @@ enum ps_err h2_header_submit_request(struct h2 *h2, const struct h2_request *req
 
 enum ps_err h2_header_submit_response(struct h2_stream *stream, const struct h2_response *response, bool end)
 {
-	const nghttp2_data_provider body = { .source.ptr = stream, .read_callback = h2_stream_read };
+	const nghttp2_data_provider body = { .source.ptr = stream, .read_callback = h2_body_read };
 	struct outgoing out = { .n = 0 };
 
 	(void)snprintf(out.status, sizeof(out.status), "%u", response->status);

@@ -137,9 +137,10 @@ static void break_plain(struct h2_pipe *pipe)
 }
 
 /* How much the socket took. */
-static size_t write_some(struct h2_pipe *pipe, const uint8_t *bytes, size_t len)
+static size_t write_some(struct h2_pipe *pipe, struct iovec *spans, size_t n_spans)
 {
-	const ssize_t sent = send(pipe->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	const struct msghdr message = { .msg_iov = spans, .msg_iovlen = n_spans };
+	const ssize_t sent = sendmsg(pipe->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (sent < 0) {
 		if (!is_transient(errno))
@@ -237,7 +238,8 @@ static void flush(struct h2_pipe *pipe)
 {
 	if (buf_len(&pipe->pending) == 0 || pipe->broken)
 		return;
-	const size_t sent = write_some(pipe, buf_front(&pipe->pending), buf_len(&pipe->pending));
+	struct iovec span = { .iov_base = buf_front(&pipe->pending), .iov_len = buf_len(&pipe->pending) };
+	const size_t sent = write_some(pipe, &span, 1);
 	if (pipe->fd < 0 || pipe->broken)
 		return;
 	buf_consume(&pipe->pending, sent);
@@ -286,15 +288,31 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	settle(pipe);
 }
 
-static void on_body(void *owner, struct h2_stream *stream, uint8_t *bytes, size_t len)
+/* Keeps what lies behind the first `skip` bytes. */
+static enum ps_err keep(struct h2_pipe *pipe, const struct iovec *spans, size_t n_spans, size_t skip)
+{
+	enum ps_err err = PS_OK;
+
+	for (size_t i = 0; i < n_spans && err == PS_OK; i++) {
+		const size_t skipped = skip < spans[i].iov_len ? skip : spans[i].iov_len;
+		skip -= skipped;
+		err = buf_append(&pipe->pending, (const uint8_t *)spans[i].iov_base + skipped, spans[i].iov_len - skipped);
+	}
+	return err;
+}
+
+static void on_spans(void *owner, struct h2_stream *stream, struct iovec *spans, size_t n_spans)
 {
 	struct h2_pipe *pipe = owner;
 	size_t sent = 0;
+	size_t len = 0;
 
 	if (pipe->fd < 0)
 		return; /* it is being reset */
+	for (size_t i = 0; i < n_spans; i++)
+		len += spans[i].iov_len;
 	if (!pipe->broken && buf_len(&pipe->pending) == 0)
-		sent = write_some(pipe, bytes, len);
+		sent = write_some(pipe, spans, n_spans);
 	if (pipe->fd < 0)
 		return;
 	if (pipe->broken) {
@@ -304,7 +322,7 @@ static void on_body(void *owner, struct h2_stream *stream, uint8_t *bytes, size_
 	h2_stream_consume(stream, sent);
 	if (sent == len)
 		return;
-	if (buf_append(&pipe->pending, bytes + sent, len - sent) != PS_OK)
+	if (keep(pipe, spans, n_spans, sent) != PS_OK)
 		fail(pipe, H2_PIPE_NO_MEMORY, H2_INTERNAL_ERROR);
 	settle(pipe);
 }
@@ -394,7 +412,7 @@ static void on_closed(void *owner, struct h2_stream *stream, const struct h2_str
 }
 
 static const struct h2_stream_events pipe_events = {
-	.on_body = on_body,
+	.on_spans = on_spans,
 	.on_body_end = on_body_end,
 	.on_pull = on_pull,
 	.on_closed = on_closed,

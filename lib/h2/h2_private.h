@@ -6,6 +6,7 @@
  *   h2_wire.c     reads and opens, seals and writes
  *   h2_frames.c   nghttp2's callbacks: frames become events of streams
  *   h2_stream.c   what a stream's owner calls
+ *   h2_body.c     the bytes of bodies: collected for their streams, pulled into frames
  *   h2_window.c   flow control
  *   h2_header.c   header blocks, both ways
  *   h2_watch.c    what a peer may do before it counts as abuse
@@ -21,10 +22,14 @@
 #include "portseal/h2.h"
 #include "portseal/record.h"
 
-#define H2_IN_SIZE (64 * 1024)
+#define H2_IN_SIZE (128 * 1024)
 #define H2_GATHER_SIZE ((size_t)4 * RECORD_MAX_BODY) /* sealed and written at once */
-#define H2_FRAME_MAX (32 * 1024)                     /* more than nghttp2 gives at once */
+#define H2_FRAME_HEADER_LEN 9
+#define H2_FRAME_BODY_MAX (64 * 1024)           /* of a DATA frame, both ways: SETTINGS_MAX_FRAME_SIZE */
+#define H2_FRAME_BODY_SMALL (16 * 1024)         /* of one whose stream has not shown that it has more to say */
+#define H2_FRAME_MAX (H2_FRAME_BODY_MAX + 1024) /* more than one frame, or what nghttp2 gives at once */
 #define H2_SPANS 64
+#define H2_PIECES 128
 
 #define H2_HEADER_LIST_MAX 16384 /* bytes of one header block's fields, as section 6.5.2 counts them */
 #define H2_FIELDS_MAX 96
@@ -36,11 +41,21 @@
 #define H2_WINDOW_GROWTH ((size_t)32 * 1024 * 1024) /* all streams of a connection together */
 #define H2_WINDOW_CONNECTION (16 * 1024 * 1024)
 
+/* Bytes of a body, in `in`, that its stream is yet to be given. */
+struct h2_piece {
+	struct h2_stream *stream;
+	struct iovec bytes;
+};
+
 struct h2_scratch {
 	uint8_t in[H2_IN_SIZE];
 	uint8_t gathered[H2_GATHER_SIZE + H2_FRAME_MAX];
+	size_t n_gathered;
 	struct buf out;
 	struct iovec spans[H2_SPANS];
+	struct h2_piece pieces[H2_PIECES]; /* none between two wake-ups */
+	size_t n_pieces;
+	struct iovec given[H2_PIECES];
 };
 
 enum h2_state {
@@ -88,6 +103,8 @@ struct h2_stream {
 	bool trails;    /* with a trailer, not with the body */
 	bool reset_here;
 	bool reset_there;
+	bool collects; /* some of the scratch area's pieces are its own */
+	bool fills;    /* its last DATA frame was as long as it could be */
 	bool wakes;    /* in the list of those that have something to send */
 	uint32_t code; /* of the reset */
 	size_t discarded;
@@ -186,8 +203,21 @@ void h2_stream_own(struct h2_stream *stream, const struct h2_stream_events *even
 void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code);
 void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len);
 void h2_stream_take_end(struct h2_stream *stream);
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *room, size_t max, uint32_t *flags,
-                       nghttp2_data_source *source, void *user_data);
+
+/* h2_body.c */
+/* Bytes for a stream whose events have on_spans: it gets all that this wake-up brings at once. */
+void h2_body_collect(struct h2_stream *stream, uint8_t *bytes, size_t len);
+/* Gives it what was collected, before anything else is told of it. */
+void h2_body_give(struct h2_stream *stream);
+/* The wake-up is over: gives all streams theirs. */
+void h2_body_give_all(struct h2_scratch *scratch);
+/* nghttp2's callbacks for DATA frames that we send. */
+ssize_t h2_body_frame_len(nghttp2_session *session, uint8_t type, int32_t id, int32_t connection_window,
+                          int32_t stream_window, uint32_t peer_max, void *user_data);
+ssize_t h2_body_read(nghttp2_session *session, int32_t id, uint8_t *room, size_t max, uint32_t *flags,
+                     nghttp2_data_source *source, void *user_data);
+int h2_body_send(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header, size_t len,
+                 nghttp2_data_source *source, void *user_data);
 
 /* h2_window.c */
 void h2_window_received(struct h2_stream *stream, size_t len);

@@ -6,11 +6,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "h2_private.h"
-
-#define SLIVER 64 /* a DATA frame of fewer bytes, when there were more, is as dear as a full one */
 
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 {
@@ -56,6 +53,7 @@ void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code)
 	struct h2 *h2 = stream->h2;
 	const struct h2_stream_end end = { .fate = fate, .code = code };
 
+	h2_body_give(stream);
 	unwake(stream);
 	LIST_REMOVE(stream, link);
 	stream->reset_here = true; /* whatever its owner still calls has no effect */
@@ -73,7 +71,7 @@ void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code)
 
 static bool takes_body(const struct h2_stream *stream)
 {
-	return stream->events != NULL && stream->events->on_body != NULL;
+	return stream->events != NULL && (stream->events->on_body != NULL || stream->events->on_spans != NULL);
 }
 
 /* Answered before it had said all: the rest is not needed (section 8.1). TRAP: many a client loses the answer if RST_STREAM
@@ -98,7 +96,9 @@ void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len)
 		return;
 	}
 	h2_window_received(stream, len);
-	if (takes_body(stream))
+	if (takes_body(stream) && stream->events->on_spans != NULL)
+		h2_body_collect(stream, bytes, len);
+	else if (takes_body(stream))
 		stream->events->on_body(stream->owner, stream, bytes, len);
 	else if (buf_append(&stream->held, bytes, len) != PS_OK)
 		h2_stream_reset(stream, H2_INTERNAL_ERROR);
@@ -106,6 +106,7 @@ void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len)
 
 void h2_stream_take_end(struct h2_stream *stream)
 {
+	h2_body_give(stream);
 	stream->in_ended = true;
 	if (stream->reset_here || stream->discards || stream->in_told || !takes_body(stream))
 		return;
@@ -113,15 +114,25 @@ void h2_stream_take_end(struct h2_stream *stream)
 	stream->events->on_body_end(stream->owner, stream);
 }
 
+static void give_held(struct h2_stream *stream)
+{
+	struct buf held = stream->held; /* what is attached next from within must not meet it again */
+	struct iovec span = { .iov_base = buf_front(&held), .iov_len = buf_len(&held) };
+
+	stream->held = BUF_INIT;
+	if (span.iov_len > 0 && stream->events->on_spans != NULL)
+		stream->events->on_spans(stream->owner, stream, &span, 1);
+	else if (span.iov_len > 0)
+		stream->events->on_body(stream->owner, stream, span.iov_base, span.iov_len);
+	buf_release(&held);
+}
+
 void h2_stream_attach(struct h2_stream *stream, const struct h2_stream_events *events, void *owner)
 {
+	h2_body_give(stream);
 	h2_stream_own(stream, events, owner);
 	if (takes_body(stream) && !stream->reset_here) {
-		struct buf held = stream->held; /* what is attached next from within must not meet it again */
-		stream->held = BUF_INIT;
-		if (buf_len(&held) > 0)
-			events->on_body(owner, stream, buf_front(&held), buf_len(&held));
-		buf_release(&held);
+		give_held(stream);
 		if (stream->in_ended)
 			h2_stream_take_end(stream);
 	}
@@ -210,49 +221,6 @@ void h2_stream_abandon(struct h2_stream *stream, enum h2_code code)
 {
 	h2_stream_own(stream, NULL, NULL);
 	h2_stream_reset(stream, code);
-}
-
-static size_t read_answer(struct h2_stream *stream, uint8_t *room, size_t max, bool *end)
-{
-	const size_t len = buf_len(&stream->answer) < max ? buf_len(&stream->answer) : max;
-
-	memcpy(room, buf_front(&stream->answer), len);
-	buf_consume(&stream->answer, len);
-	*end = buf_len(&stream->answer) == 0;
-	if (*end)
-		buf_release(&stream->answer);
-	return len;
-}
-
-/* nghttp2_data_source_read_callback: fills the frame that is made now. */
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *room, size_t max, uint32_t *flags,
-                       nghttp2_data_source *source, void *user_data)
-{
-	struct h2_stream *stream = source->ptr;
-	struct h2 *h2 = user_data;
-	bool end = false;
-	size_t len = 0;
-
-	(void)session;
-	(void)id;
-	if (h2_is_over(h2))
-		return NGHTTP2_ERR_DEFERRED; /* the stream may be gone */
-	if (buf_len(&stream->answer) > 0)
-		len = read_answer(stream, room, max, &end);
-	else if (stream->events != NULL && stream->events->on_pull != NULL && !stream->reset_here)
-		len = stream->events->on_pull(stream->owner, stream, room, max, &end);
-	if (stream->reset_here || (len == 0 && !end))
-		return NGHTTP2_ERR_DEFERRED;
-	h2->report.out += len;
-	if (end) {
-		stream->out_ended = true;
-		*flags |= NGHTTP2_DATA_FLAG_EOF | (stream->trails ? NGHTTP2_DATA_FLAG_NO_END_STREAM : 0U);
-	} else if (len < SLIVER && len == max) {
-		const char *abuse = h2_watch_count(&h2->watch, H2_RULE_SLIVER, uv_now(h2->timer.loop));
-		if (abuse != NULL)
-			h2_accuse(h2, abuse);
-	}
-	return (ssize_t)len;
 }
 
 const char *h2_code_name(uint32_t code)

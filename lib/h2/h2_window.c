@@ -80,7 +80,7 @@ void h2_window_consumed(struct h2_stream *stream, size_t len)
 	if (h2_is_over(h2))
 		return;
 	settle_connection(h2, 0);
-	if (stream->in_ended || stream->reset_here)
+	if (stream->in_ended || stream->reset_here || stream->reset_there)
 		return;
 	if (nghttp2_session_consume_stream(h2->session, stream->id, len) != 0)
 		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);

@@ -61,7 +61,8 @@ static void take_end(struct h2 *h2, enum ps_err err)
 	}
 }
 
-static void open_records(struct h2 *h2, size_t len)
+/* How the peer's direction goes on, once what it said is fed. */
+static enum ps_err open_records(struct h2 *h2, size_t len)
 {
 	struct h2_scratch *scratch = h2->scratch;
 	struct tls_opened opened;
@@ -72,13 +73,13 @@ static void open_records(struct h2 *h2, size_t len)
 		err = tls_stream_open(h2->tls, scratch->in + done, len - done, scratch->spans, H2_SPANS, &opened, &h2->pending);
 		for (size_t i = 0; i < opened.n_spans; i++)
 			if (!feed(h2, scratch->spans[i].iov_base, scratch->spans[i].iov_len))
-				return;
+				return PS_OK;
 		done += opened.consumed;
 	} while (err == PS_OK && opened.more);
 
 	if (err == PS_OK && buf_append(&h2->partial, scratch->in + done, len - done) != PS_OK)
 		err = PS_E_NOMEM;
-	take_end(h2, err);
+	return err;
 }
 
 void h2_wire_read(struct h2 *h2)
@@ -98,7 +99,9 @@ void h2_wire_read(struct h2 *h2)
 	if (before > 0)
 		memcpy(in, buf_front(&h2->partial), before);
 	buf_reset(&h2->partial); /* keeps the memory, for a bulk transfer leaves a part of a record nearly each time */
-	open_records(h2, before + (size_t)got);
+	const enum ps_err err = open_records(h2, before + (size_t)got);
+	h2_body_give_all(h2->scratch); /* ends are told behind it, and the area is used again */
+	take_end(h2, err);
 	if (buf_len(&h2->partial) == 0)
 		buf_release(&h2->partial);
 	h2_stir(h2);
@@ -141,21 +144,23 @@ static bool flush(struct h2 *h2)
 /* As many frames as one write carries; how many bytes they have. */
 static size_t gather(struct h2 *h2)
 {
-	uint8_t *gathered = h2->scratch->gathered;
-	size_t len = 0;
+	struct h2_scratch *scratch = h2->scratch;
+	size_t before;
 
-	while (len < H2_GATHER_SIZE) {
+	scratch->n_gathered = 0;
+	do {
 		const uint8_t *frame;
-		const ssize_t frame_len = nghttp2_session_mem_send(h2->session, &frame);
-		if (frame_len < 0)
-			h2_fault(h2, (int)frame_len);
-		if (frame_len <= 0)
-			break;
-		assert((size_t)frame_len <= H2_FRAME_MAX); /* SETTINGS_MAX_FRAME_SIZE is not used beyond its default */
-		memcpy(gathered + len, frame, (size_t)frame_len);
-		len += (size_t)frame_len;
-	}
-	return len;
+		before = scratch->n_gathered;
+		const ssize_t len = nghttp2_session_mem_send(h2->session, &frame); /* a DATA frame goes by h2_body_send */
+		if (len < 0)
+			h2_fault(h2, (int)len);
+		if (len <= 0)
+			continue;
+		assert((size_t)len <= H2_FRAME_MAX);
+		memcpy(scratch->gathered + scratch->n_gathered, frame, (size_t)len);
+		scratch->n_gathered += (size_t)len;
+	} while (scratch->n_gathered > before && scratch->n_gathered < H2_GATHER_SIZE);
+	return scratch->n_gathered;
 }
 
 /* Nothing is pending: seals and writes it, and keeps what the socket does not take. */

@@ -93,7 +93,7 @@ class Attacks(Scenario):
     def test_frames_that_cannot_be(self):
         for code, frame in (("FRAME_SIZE_ERROR", h2.frame(h2.PING, body=b"7 bytes")),
                             ("PROTOCOL_ERROR", h2.frame(h2.DATA, body=b"x")),
-                            ("FRAME_SIZE_ERROR", h2.frame(h2.DATA, stream=1, body=b"x" * 16385)),
+                            ("FRAME_SIZE_ERROR", h2.frame(h2.DATA, stream=1, body=b"x" * 65537)),
                             ("FLOW_CONTROL_ERROR", h2.frame(h2.WINDOW_UPDATE, body=struct.pack(">I", 2**31 - 1))),
                             ("PROTOCOL_ERROR", h2.frame(h2.WINDOW_UPDATE, body=struct.pack(">I", 0))),
                             ("COMPRESSION_ERROR", h2.frame(h2.HEADERS, h2.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"))):
