@@ -322,6 +322,12 @@ static void ask(struct exchange *exchange)
 	struct session *session = exchange->session;
 	char asked[HANDOVER_ASKED_MAX];
 
+	/* TRAP: "" is what the connection itself asked for, and got: it names no service. */
+	if (exchange->service[0] == '\0') {
+		exchange->service = NULL;
+		refuse_by(exchange, REFUSAL_UNKNOWN_SERVICE, "no service is named");
+		return;
+	}
 	if (strlen(exchange->service) >= sizeof(asked)) {
 		exchange->service = NULL;
 		refuse_by(exchange, REFUSAL_UNKNOWN_SERVICE, "its name is longer than any that there is");
