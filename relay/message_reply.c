@@ -169,12 +169,12 @@ size_t message_on_pull(void *owner, struct h2_stream *stream, uint8_t *room, siz
 	return len;
 }
 
-/* Nobody waits for the reply but the record. */
+/* Nobody waits for the reply but the record. The application may have to be read before it takes the rest. */
 static void read_for_record(struct message *message)
 {
 	uint8_t scratch[SCRATCH_LEN];
 
-	while (message->state == MESSAGE_REPLYING && !message->reply_ended &&
+	while ((message->state == MESSAGE_DELIVERING || message->state == MESSAGE_REPLYING) && !message->reply_ended &&
 	       read_reply(message, scratch, sizeof(scratch)) > 0)
 		;
 	if (message->state == MESSAGE_REPLYING && message->reply_ended)
@@ -186,7 +186,7 @@ void message_on_readable(void *owner)
 	struct message *message = owner;
 
 	message->reply_waits = true;
-	if (message->state == MESSAGE_REPLYING && stream_of(message) == NULL)
+	if (stream_of(message) == NULL)
 		read_for_record(message);
 	else if (message->status != 0)
 		h2_stream_ready(stream_of(message));

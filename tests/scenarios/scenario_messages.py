@@ -184,6 +184,8 @@ class Answers(Messages):
         self.assert_problem(self.curl(relay.port, b"x", "mine", identity="bob"), 403, "not-allowed")
         self.assert_problem(self.curl(relay.port, b"x", "nothing"), 404, "unknown-service")
         self.assert_problem(self.curl(relay.port, b"x", "mine/more"), 404, "unknown-service")
+        for payload in b"", b"x":  # what the connection itself was let in for is no service
+            self.assert_problem(self.curl(relay.port, payload, ""), 404, "unknown-service")
         done = run(self.curl_argv(relay.port, more=["-w", "%{http_code}"]))
         self.assertTrue(done.stdout.endswith(b"405"), done.stdout)
         self.assertEqual(app.accepted, 0)
@@ -377,6 +379,43 @@ class Keys(Messages):
         relay.wait_for("event=message-went-on .*reason=done")
         self.assertEqual(self.curl(relay.port, b"x", more=self.KEY)[2], b"late\n")
         self.assertEqual(gate.seen, 1)
+
+    @staticmethod
+    def fill(client, stream):
+        """Sends until nobody takes more, for the reply has no window and so nobody reads it."""
+        windows, taken = {0: 65535, stream: 0}, 0
+        client.sealed.settimeout(0.5)
+        while True:
+            for kind, flags, where, body in client.frames[taken:]:
+                if kind == h2_frames.WINDOW_UPDATE:
+                    windows[where] += int.from_bytes(body, "big")
+                elif kind == h2_frames.SETTINGS and not flags & h2_frames.ACK:
+                    values = dict(struct.iter_unpack(">HI", body))
+                    windows[stream] += values[4]
+            taken = len(client.frames)
+            size = min(*windows.values(), 16384)
+            if size > 0:
+                client.write(stream, bytes(size))
+                windows = {where: window - size for where, window in windows.items()}
+                continue
+            try:
+                client.turn()
+            except TimeoutError:
+                return
+
+    def test_a_client_that_leaves_behind_a_reply_that_began_early_takes_no_worker_along(self):
+        relay = self.one(echo, 'max_message = "100M";')
+        no_window = struct.pack(">HI", 4, 0)
+        client = h2_frames.Client(self.tls(relay.port, "alice", alpn=["h2"]), settings=no_window)
+        stream = client.open([(":method", "POST"), (":scheme", "https"), (":path", "/messages/app"),
+                              (":authority", "localhost"), ("idempotency-key", "k-1")])
+        self.fill(client, stream)
+        self.assertEqual(client.streams[stream].status, 200)
+        client.send(h2_frames.DATA, h2_frames.END_STREAM, stream)
+        client.send(h2_frames.RST_STREAM, 0, stream, struct.pack(">I", 8))
+        relay.wait_for("event=message .*it goes on, for the record")
+        relay.wait_for("event=message-went-on .*reason=done")
+        self.assertEqual(relay.find("role-died"), [])
 
     def test_a_worker_that_dies_in_the_middle_makes_the_next_try_a_counted_repeat(self):
         gate = Gate()
