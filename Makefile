@@ -6,6 +6,7 @@ PRESET ?= release
 PREFIX ?= /usr/local
 DESTDIR ?=
 MIN    ?=
+TRIES  ?= 1
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
@@ -28,7 +29,7 @@ demo: deps-demo build ## installs what is missing, builds, and sends a message t
 	@PORTSEAL_BUILD=$(CURDIR)/$(BUILD) packaging/demo
 
 test: deps-test all ## installs what is missing, builds, and runs every test (TESTS=REGEX: those)
-	@ctest --preset $(PRESET) -j $(JOBS) $(if $(TESTS),-R '$(TESTS)')
+	@ctest --preset $(PRESET) -j $(JOBS) $(if $(TESTS),-R '$(TESTS)') $(if $(filter-out 1,$(TRIES)),--repeat until-pass:$(TRIES))
 
 test-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test PRESET=asan
