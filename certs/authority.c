@@ -54,23 +54,6 @@ bool authority_has(const struct authority *authority, const char *name, const ch
 	return authority_path(authority, name, suffix, path, NULL) == PS_OK && lstat(path, &status) == 0;
 }
 
-/* Whoever may write into the directory may put another authority there. */
-static enum ps_err check_directory(const char *dir, struct ps_cause *cause)
-{
-	struct stat status;
-	if (stat(dir, &status) != 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "%s: %s", dir, strerror(errno));
-	if (!S_ISDIR(status.st_mode))
-		return ps_cause_set(cause, PS_E_CONFIG, "%s: is not a directory", dir);
-	if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "%s: mode %04o lets others write into it: chmod 700", dir,
-		                    (unsigned)(status.st_mode & 07777));
-	if (status.st_uid != geteuid() && status.st_uid != 0)
-		return ps_cause_set(cause, PS_E_CONFIG, "%s: belongs to user %u, who is neither you nor root", dir,
-		                    (unsigned)status.st_uid);
-	return PS_OK;
-}
-
 static enum ps_err take_lock(struct authority *authority, struct ps_cause *cause)
 {
 	char path[PATH_MAX];
@@ -92,7 +75,8 @@ enum ps_err authority_create(struct authority *authority, struct ps_cause *cause
 	const char *dir = authority->dir;
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: cannot be created: %s", dir, strerror(errno));
-	enum ps_err err = check_directory(dir, cause);
+	/* Whoever may write into it may put another authority there. */
+	enum ps_err err = file_check_directory(dir, cause);
 	if (err == PS_OK)
 		err = take_lock(authority, cause);
 	if (err == PS_OK)
@@ -159,7 +143,7 @@ enum ps_err authority_open(struct authority *authority, struct ps_cause *cause)
 	if (!authority_has(authority, "ca", ".crt") && !authority_has(authority, ".commit", ""))
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: no certificate authority there: make one with portseal-certs init",
 		                    dir);
-	enum ps_err err = check_directory(dir, cause);
+	enum ps_err err = file_check_directory(dir, cause);
 	if (err == PS_OK)
 		err = take_lock(authority, cause);
 	if (err == PS_OK)

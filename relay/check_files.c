@@ -15,6 +15,7 @@
 
 #include "portseal/audit_file.h"
 #include "portseal/expiry.h"
+#include "portseal/file.h"
 
 #define PATH_CAP 4096
 
@@ -100,6 +101,18 @@ static void check_audit(const struct relay_audit *audit, char *last_directory, s
 	check_file(audit->file, last_directory, findings);
 }
 
+/* A worker that refuses it goes on without, and takes no key meanwhile. */
+static void check_store(const char *path, struct findings *findings)
+{
+	struct ps_cause cause;
+
+	if (path == NULL)
+		return;
+	if (file_check_place(path, &cause) != PS_OK ||
+	    (access(path, F_OK) == 0 && file_check_private(path, &cause) != PS_OK))
+		findings_add(findings, FINDING_WARNING, "files", "messages.store: %s", cause.text);
+}
+
 void check_files(const struct relay_config *config, struct findings *findings)
 {
 	char last_directory[PATH_CAP] = "";
@@ -111,4 +124,5 @@ void check_files(const struct relay_config *config, struct findings *findings)
 	for (size_t i = 0; i < config->tls.crl.n; i++)
 		check_file(config->tls.crl.at[i], last_directory, findings);
 	check_audit(&config->audit, last_directory, findings);
+	check_store(config->messages.store, findings);
 }

@@ -87,8 +87,12 @@ static enum ps_err take_lock(struct results_db *db, struct ps_cause *cause)
 /* SQLite would make it readable for others, as the umask allows; its side files take the mode over. */
 static enum ps_err make_private(struct results_db *db, struct ps_cause *cause)
 {
-	const int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	const enum ps_err err = file_check_place(db->path, cause);
+	int fd;
 
+	if (err != PS_OK)
+		return err;
+	fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return ps_cause_errno(cause, PS_E_IO, errno, "%s", db->path);
 	close(fd);

@@ -30,6 +30,15 @@ enum ps_err file_write(const char *path, const void *bytes, size_t len, mode_t m
  * neither root nor the effective user. */
 enum ps_err file_check_private(const char *path, struct ps_cause *cause) PS_MUST_CHECK;
 
+/* The same of a directory in which nobody else may put, replace or remove anything: PS_E_CONFIG when group or others may
+ * write to it (sticky or not: what is not there yet could be put there), when its owner is neither root nor the
+ * effective user, and when it cannot be looked at or is none. The cause names what mends it. */
+enum ps_err file_check_directory(const char *path, struct ps_cause *cause) PS_MUST_CHECK;
+
+/* That of the directory in which `path` lies, there or not yet, and of the one to which it leads as a link: for a file
+ * beside which others matter (SQLite believes whatever `-wal` lies beside a database). */
+enum ps_err file_check_place(const char *path, struct ps_cause *cause) PS_MUST_CHECK;
+
 /* Writes base_dir/path to out when `path` is relative (base_dir is the directory of the configuration file, "" the
  * working directory), else path. PS_E_LIMIT when out_cap is too small. */
 enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size_t out_cap) PS_MUST_CHECK;

@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -216,6 +218,49 @@ enum ps_err file_check_private(const char *path, struct ps_cause *cause)
 		return PS_OK;
 	return ps_cause_set(cause, PS_E_CONFIG, "%s: mode %04o, owner %lu: %s", text_escaped(escaped, path), mode,
 	                    (unsigned long)st.st_uid, problem);
+}
+
+enum ps_err file_check_directory(const char *path, struct ps_cause *cause)
+{
+	char escaped[TEXT_QUOTED_MAX];
+	struct stat st;
+
+	text_escaped(escaped, path);
+	if (stat(path, &st) != 0)
+		return ps_cause_errno(cause, PS_E_CONFIG, errno, "%s", escaped);
+	if (!S_ISDIR(st.st_mode))
+		return ps_cause_set(cause, PS_E_CONFIG, "%s: is not a directory", escaped);
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return ps_cause_set(cause, PS_E_CONFIG,
+		                    "%s: the directory belongs to user %lu, who is neither root nor the user who runs this: chown it",
+		                    escaped, (unsigned long)st.st_uid);
+	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return ps_cause_set(cause, PS_E_CONFIG,
+		                    "%s: mode %04o lets others change what is in the directory: chmod go-w", escaped,
+		                    (unsigned)(st.st_mode & 07777));
+	return PS_OK;
+}
+
+static enum ps_err check_parent(const char *path, struct ps_cause *cause)
+{
+	char copy[PATH_MAX];
+	char escaped[TEXT_QUOTED_MAX];
+	const size_t len = strlen(path);
+
+	if (len >= sizeof(copy))
+		return ps_cause_errno(cause, PS_E_CONFIG, ENAMETOOLONG, "%s", text_escaped(escaped, path));
+	memcpy(copy, path, len + 1);
+	return file_check_directory(dirname(copy), cause);
+}
+
+enum ps_err file_check_place(const char *path, struct ps_cause *cause)
+{
+	char real[PATH_MAX];
+	const enum ps_err err = check_parent(path, cause);
+
+	if (err != PS_OK || realpath(path, real) == NULL) /* what is not there leads nowhere */
+		return err;
+	return check_parent(real, cause);
 }
 
 enum ps_err file_resolve(const char *base_dir, const char *path, char *out, size_t out_cap)

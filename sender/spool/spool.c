@@ -185,6 +185,7 @@ static enum ps_err check_file(const char *path, struct ps_cause *cause)
 {
 	char escaped[TEXT_QUOTED_MAX];
 	struct stat status;
+	enum ps_err err;
 
 	if (stat(path, &status) != 0)
 		return ps_cause_errno(cause, errno == ENOENT ? PS_E_CLOSED : PS_E_CONFIG, errno, "%s",
@@ -192,7 +193,8 @@ static enum ps_err check_file(const char *path, struct ps_cause *cause)
 	if (!S_ISREG(status.st_mode))
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: is no regular file: name another path",
 		                    text_escaped(escaped, path));
-	return file_check_private(path, cause);
+	err = file_check_place(path, cause);
+	return err == PS_OK ? file_check_private(path, cause) : err;
 }
 
 enum ps_err spool_open_existing(const char *path, struct spool **spool, struct ps_cause *cause)
@@ -222,7 +224,11 @@ enum ps_err spool_open(const char *path, struct spool **spool, struct ps_cause *
 	struct stat status;
 
 	if (stat(path, &status) != 0 && errno == ENOENT) {
-		const enum ps_err err = make_file(path, cause);
+		enum ps_err err = file_check_place(path, cause);
+
+		if (err != PS_OK)
+			return err;
+		err = make_file(path, cause);
 		const int number = errno;
 
 		if (err == PS_E_IO && (number == ENOSPC || number == EDQUOT))

@@ -64,7 +64,7 @@ struct spool_totals {
 };
 
 /* Results shared by all that follows: PS_E_LIMIT the disk (or a quota) is full; PS_E_CONFIG the file cannot be used as it
- * is: read-only, damaged, another program's, others may read it; PS_E_AGAIN others kept it locked; PS_E_IO, PS_E_NOMEM.
+ * is: read-only, damaged, another program's, others may read it or write to its directory; PS_E_AGAIN others kept it locked; PS_E_IO, PS_E_NOMEM.
  * The cause names the file and what helps. Nothing is changed by a call that fails. */
 
 /* Makes the file, mode 0600, where there is none. */

@@ -277,6 +277,55 @@ static void test_a_missing_private_file_is_named(void **state)
 	assert_string_equal(cause.text, "missing: no such file or directory");
 }
 
+static void test_a_directory_that_only_we_may_change_is_accepted(void **state)
+{
+	(void)state;
+	static const mode_t modes[] = { 0700, 0755, 0500 };
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		assert_int_equal(chmod(dir, modes[i]), 0);
+		assert_int_equal(file_check_directory(dir, NULL), PS_OK);
+	}
+	assert_int_equal(chmod(dir, 0700), 0);
+}
+
+static void test_a_directory_that_others_may_change_is_refused(void **state)
+{
+	(void)state;
+	static const mode_t modes[] = { 0770, 0720, 0702, 0777, 01777, 03770 };
+	struct ps_cause cause;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		char expected[sizeof(dir) + 80];
+		snprintf(expected, sizeof(expected), "%s: mode %04o lets others change what is in the directory: chmod go-w", dir,
+		         (unsigned)modes[i]);
+		assert_int_equal(chmod(dir, modes[i]), 0);
+		assert_int_equal(file_check_directory(dir, &cause), PS_E_CONFIG);
+		assert_string_equal(cause.text, expected);
+	}
+	assert_int_equal(chmod(dir, 0700), 0);
+}
+
+static void test_a_directory_of_a_third_user_is_refused(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	struct ps_cause cause;
+	assert_int_equal(chown(dir, 65533, (gid_t)-1), 0);
+	assert_int_equal(file_check_directory(dir, &cause), PS_E_CONFIG);
+	assert_non_null(strstr(cause.text, "belongs to user 65533"));
+}
+
+static void test_what_is_no_directory_is_named(void **state)
+{
+	(void)state;
+	struct ps_cause cause;
+	assert_int_equal(file_check_directory("missing", &cause), PS_E_CONFIG);
+	assert_string_equal(cause.text, "missing: no such file or directory");
+	assert_int_equal(file_write(path, "x", 1, 0600, FILE_REPLACE, NULL), PS_OK);
+	assert_int_equal(file_check_directory(path, &cause), PS_E_CONFIG);
+	assert_non_null(strstr(cause.text, "is not a directory"));
+}
+
 static void test_relative_paths_are_relative_to_the_base(void **state)
 {
 	(void)state;
@@ -351,6 +400,10 @@ int main(void)
 		IN_DIR(test_a_file_open_to_others_is_refused),
 		IN_DIR(test_a_file_of_a_third_user_is_refused),
 		cmocka_unit_test(test_a_missing_private_file_is_named),
+		IN_DIR(test_a_directory_that_only_we_may_change_is_accepted),
+		IN_DIR(test_a_directory_that_others_may_change_is_refused),
+		IN_DIR(test_a_directory_of_a_third_user_is_refused),
+		IN_DIR(test_what_is_no_directory_is_named),
 		cmocka_unit_test(test_relative_paths_are_relative_to_the_base),
 		cmocka_unit_test(test_a_path_that_does_not_fit_is_refused),
 		cmocka_unit_test(test_write_all_reports_a_closed_descriptor),

@@ -2,6 +2,7 @@
 #include "results_db.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -245,6 +246,21 @@ static void test_a_file_that_others_may_read_is_refused(void **state)
 	assert_int_equal(open_slot(0, &db, &cause), PS_E_CONFIG);
 }
 
+static void test_a_directory_that_others_may_write_to_is_refused(void **state)
+{
+	(void)state;
+	char directory[sizeof(path)];
+	struct results_db *db = NULL;
+	struct ps_cause cause;
+
+	snprintf(directory, sizeof(directory), "%s", path);
+	assert_int_equal(chmod(dirname(directory), 0777), 0);
+	assert_int_equal(open_slot(0, &db, &cause), PS_E_CONFIG);
+	assert_non_null(strstr(cause.text, "mode 0777 lets others change what is in the directory: chmod go-w"));
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(chmod(directory, 0700), 0);
+}
+
 static void test_a_damaged_file_says_so_and_stays(void **state)
 {
 	(void)state;
@@ -316,6 +332,7 @@ int main(void)
 		TEST(test_behind_the_window_a_key_is_new),
 		TEST(test_two_relays_do_not_share_it),
 		TEST(test_a_file_that_others_may_read_is_refused),
+		TEST(test_a_directory_that_others_may_write_to_is_refused),
 		TEST(test_a_damaged_file_says_so_and_stays),
 		TEST(test_a_full_store_takes_nothing_new_and_forgets_nothing),
 	};

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 
 from portseal_testing import RELAY, Scenario, free_port, main, run
@@ -181,6 +182,15 @@ class Policy(Scenario):
         os.chmod(path, 0o666)
         found = self.findings(config.replace(f'client_ca = "{self.pki}/ca.crt"', f'client_ca = "{path}"'))
         self.assertEqual(found, [("warning", "files", f"{path}: mode 0666 lets others change it")])
+
+    def test_check_finds_a_store_that_no_worker_would_use(self):
+        place = tempfile.mkdtemp(dir=self.dir)
+        config = self.relay_config({"app": (self.app().target, "{ any = true; }", "")},
+                                   extra=f'messages = {{ store = "{place}/results"; }};')
+        self.assertEqual(self.findings(config), [])
+        os.chmod(place, 0o777)
+        self.assertEqual(self.findings(config), [("warning", "files", f"messages.store: {place}: mode 0777 lets others "
+                                                  "change what is in the directory: chmod go-w")])
 
     def test_check_finds_rules_that_are_never_needed(self):
         config = self.relay_config({"app": (self.app().target, '{ any = true; }, { cn = "alice"; }', "")})

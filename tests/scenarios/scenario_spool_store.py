@@ -253,6 +253,14 @@ class Damaged(Spool):
         os.chown(self.db, 12345, 12345)
         self.assert_all_refuse("owner 12345")
 
+    def test_a_directory_that_others_may_write_to_is_refused(self):
+        self.spool()
+        os.chmod(self.place, 0o777)
+        self.addCleanup(os.chmod, self.place, 0o700)
+        self.assert_all_refuse(f"{self.place}: mode 0777", "chmod go-w")
+        os.chmod(self.place, 0o700)
+        self.assertEqual(self.payloads(), [b"payload"])
+
     def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(self):
         with open(self.db, "wb") as file:
             os.fchmod(file.fileno(), 0o600)

@@ -471,6 +471,37 @@ static void test_the_file_is_for_its_owner_only(void **state)
 	assert_non_null(strstr(cause.text, "others may read or write it (expected 0600)"));
 }
 
+static void test_nobody_else_may_put_files_beside_it(void **state)
+{
+	char elsewhere[sizeof(path) + 16];
+	char link[sizeof(path) + 16];
+	char real[sizeof(path) + 32];
+	struct spool *other = NULL;
+	(void)state;
+	assert_int_equal(chmod(dir, 0770), 0);
+	assert_int_equal(spool_open(path, &other, &cause), PS_E_CONFIG);
+	assert_non_null(strstr(cause.text, "mode 0770 lets others change what is in the directory"));
+	assert_int_equal(spool_open_existing(path, &other, &cause), PS_E_CONFIG);
+	assert_int_equal(chmod(dir, 0700), 0);
+	MUST(spool_open(path, &other, &cause));
+	spool_close(other);
+	/* A new one is not even made, and a link does not hide where the files are. */
+	snprintf(elsewhere, sizeof(elsewhere), "%s/wide", dir);
+	snprintf(real, sizeof(real), "%s/spool.db", elsewhere);
+	snprintf(link, sizeof(link), "%s/link", dir);
+	assert_int_equal(mkdir(elsewhere, 0700), 0);
+	assert_int_equal(chmod(elsewhere, 01777), 0);
+	assert_int_equal(spool_open(real, &other, &cause), PS_E_CONFIG);
+	assert_int_equal(access(real, F_OK), -1);
+	assert_int_equal(file_write(real, "", 0, 0600, FILE_REPLACE, NULL), PS_OK);
+	assert_int_equal(symlink(real, link), 0);
+	assert_int_equal(spool_open(link, &other, &cause), PS_E_CONFIG);
+	assert_non_null(strstr(cause.text, "wide: mode 1777"));
+	unlink(link);
+	unlink(real);
+	assert_int_equal(rmdir(elsewhere), 0);
+}
+
 static void write_other(const char *name, const char *text, size_t len, char out[static sizeof(path) + 16])
 {
 	snprintf(out, sizeof(path) + 16, "%s/%s", dir, name);
@@ -608,6 +639,7 @@ int main(void)
 		TEST(test_dropping_takes_the_payload_too_but_nothing_that_is_under_way),
 		TEST(test_changes_that_are_rolled_back_never_were),
 		TEST(test_the_file_is_for_its_owner_only),
+		TEST(test_nobody_else_may_put_files_beside_it),
 		TEST(test_other_files_are_refused_and_left_alone),
 		TEST(test_a_newer_format_is_refused),
 		TEST(test_a_damaged_page_is_found),
