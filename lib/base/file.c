@@ -231,13 +231,13 @@ enum ps_err file_check_directory(const char *path, struct ps_cause *cause)
 	if (!S_ISDIR(st.st_mode))
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: is not a directory", escaped);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return ps_cause_set(cause, PS_E_CONFIG,
-		                    "%s: the directory belongs to user %lu, who is neither root nor the user who runs this: chown it",
-		                    escaped, (unsigned long)st.st_uid);
+		return ps_cause_set(
+			cause, PS_E_CONFIG,
+			"%s: the directory belongs to user %lu, who is neither root nor the user who runs this: chown it", escaped,
+			(unsigned long)st.st_uid);
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return ps_cause_set(cause, PS_E_CONFIG,
-		                    "%s: mode %04o lets others change what is in the directory: chmod go-w", escaped,
-		                    (unsigned)(st.st_mode & 07777));
+		return ps_cause_set(cause, PS_E_CONFIG, "%s: mode %04o lets others change what is in the directory: chmod go-w",
+		                    escaped, (unsigned)(st.st_mode & 07777));
 	return PS_OK;
 }
 

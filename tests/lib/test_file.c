@@ -295,8 +295,8 @@ static void test_a_directory_that_others_may_change_is_refused(void **state)
 	struct ps_cause cause;
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		char expected[sizeof(dir) + 80];
-		snprintf(expected, sizeof(expected), "%s: mode %04o lets others change what is in the directory: chmod go-w", dir,
-		         (unsigned)modes[i]);
+		snprintf(expected, sizeof(expected), "%s: mode %04o lets others change what is in the directory: chmod go-w",
+		         dir, (unsigned)modes[i]);
 		assert_int_equal(chmod(dir, modes[i]), 0);
 		assert_int_equal(file_check_directory(dir, &cause), PS_E_CONFIG);
 		assert_string_equal(cause.text, expected);
