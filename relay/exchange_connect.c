@@ -23,6 +23,9 @@ struct problem exchange_target_problem(enum connect_result result)
 		[CONNECT_UNREACHABLE] = { .status = 502,
 		                          .reason = "target-unreachable",
 		                          .detail = "there is no way to the application" },
+		[CONNECT_RESET] = { .status = 502,
+		                    .reason = "target-reset",
+		                    .detail = "the application broke the connection off" },
 		[CONNECT_FAILED] = { .status = 502, .reason = "target-failed", .detail = "the application was not reached" },
 	};
 

@@ -53,6 +53,7 @@ static const char *connect_reason(enum connect_result result)
 		[CONNECT_REFUSED] = "target-refused",
 		[CONNECT_TIMEOUT] = "target-timeout",
 		[CONNECT_UNREACHABLE] = "target-unreachable",
+		[CONNECT_RESET] = "target-reset",
 		[CONNECT_FAILED] = "target-failed",
 	};
 

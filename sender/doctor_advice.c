@@ -92,6 +92,8 @@ const char *doctor_connect_words(enum connect_result result)
 		return "timed out: nothing answered at all";
 	case CONNECT_UNREACHABLE:
 		return "unreachable: there is no route to it";
+	case CONNECT_RESET:
+		return "reset: somebody listens there, and broke the connection off at once";
 	case CONNECT_FAILED:
 		break;
 	}
@@ -127,6 +129,12 @@ void doctor_advise_connect(struct text *remedy, enum connect_result result, cons
 		break;
 	case CONNECT_UNREACHABLE:
 		text_addf(remedy, "is the network up? ip route get %s says which way is taken", address->host);
+		break;
+	case CONNECT_RESET:
+		text_addf(remedy,
+		          "is it the relay that listens there, or something that guards it? on the relay's host: "
+		          "ss -ltnp 'sport = :%u'",
+		          address->port);
 		break;
 	default:
 		text_addf(remedy, "the system refuses: does a rule of this host forbid it (nft list ruleset)? ip route get %s",

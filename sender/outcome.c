@@ -133,6 +133,7 @@ void outcome_of_connect(struct outcome *outcome, enum connect_result result, con
 		[CONNECT_REFUSED] = "nobody listens there: is the relay running, and is this its port?",
 		[CONNECT_TIMEOUT] = "nothing answered: is the address right, and does a firewall let this port through?",
 		[CONNECT_UNREACHABLE] = "there is no route to the relay: is the address right, and the network up?",
+		[CONNECT_RESET] = "the connection was broken off at once: is it the relay that listens there?",
 		[CONNECT_FAILED] = "could not connect",
 	};
 

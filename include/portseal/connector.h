@@ -24,6 +24,7 @@ enum connect_result {
 	CONNECT_REFUSED,     /* something answered: nobody listens there */
 	CONNECT_TIMEOUT,     /* nothing answered: often a firewall that drops */
 	CONNECT_UNREACHABLE, /* no route */
+	CONNECT_RESET,       /* it was there, and broken off before we looked */
 	CONNECT_FAILED,      /* anything else; the cause says what */
 };
 

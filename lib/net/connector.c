@@ -88,6 +88,9 @@ static enum connect_result result_of_errno(int error)
 	case EHOSTUNREACH:
 	case EADDRNOTAVAIL:
 		return CONNECT_UNREACHABLE;
+	case ECONNRESET:
+	case EPIPE: /* a FIN came before the reset */
+		return CONNECT_RESET;
 	default:
 		return CONNECT_FAILED;
 	}

@@ -344,6 +344,27 @@ static void test_a_port_where_nobody_listens_refuses(void **state)
 	assert_failed(CONNECT_REFUSED, cause);
 }
 
+static void accept_and_reset(uv_prepare_t *prepare)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+	const int accepted = accept(fixture.sockets[0], NULL, NULL);
+
+	(void)setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	(void)close(accepted);
+	uv_close((uv_handle_t *)prepare, NULL);
+}
+
+/* Between the turn's timers, of which one connects, and its poll. */
+static void test_who_accepts_and_breaks_off_before_we_look_is_told_apart(void **state)
+{
+	(void)state;
+	uv_prepare_t prepare;
+	assert_int_equal(uv_prepare_init(&fixture.loop, &prepare), 0);
+	assert_int_equal(uv_prepare_start(&prepare, accept_and_reset), 0);
+	connect_within("127.0.0.1", listen_on(AF_INET, 8), PATIENCE_MS);
+	assert_failed(CONNECT_RESET, "127.0.0.1:");
+}
+
 static void test_a_name_that_does_not_resolve_says_so(void **state)
 {
 	(void)state;
@@ -538,6 +559,7 @@ int main(void)
 		on_loop(test_a_unix_socket_is_connected),
 		on_loop(test_a_unix_socket_that_is_not_there_counts_as_refused),
 		on_loop(test_a_port_where_nobody_listens_refuses),
+		on_loop(test_who_accepts_and_breaks_off_before_we_look_is_told_apart),
 		on_loop(test_a_name_that_does_not_resolve_says_so),
 		on_loop(test_a_peer_that_is_silent_times_out),
 		on_loop(test_no_time_at_all_is_a_timeout_that_names_the_address),

@@ -255,7 +255,7 @@ class Answers(Messages):
         self.half.set()
         child.communicate(timeout=30)
         self.assertNotEqual(child.returncode, 0)  # a reset, never a clean end
-        relay.wait_for(r"event=message .*reason=target-reset .*service=app|event=message .*code=INTERNAL_ERROR")
+        relay.wait_for(r"event=message .*reason=target-reset service=four .*code=INTERNAL_ERROR")
 
     def test_a_client_that_leaves_in_the_middle_is_a_reset_for_the_application(self):
         outcome, begun = [], threading.Event()

@@ -123,6 +123,7 @@ static void test_the_ways_to_fail_to_connect_are_told_apart_with_their_commands(
 		[CONNECT_REFUSED] = "ss -ltn 'sport = :8443'",
 		[CONNECT_TIMEOUT] = "traceroute -T -p 8443 2001:db8::7",
 		[CONNECT_UNREACHABLE] = "ip route get 2001:db8::7",
+		[CONNECT_RESET] = "ss -ltnp 'sport = :8443'",
 		[CONNECT_FAILED] = "nft list ruleset",
 	};
 
