@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "portseal/file.h"
@@ -16,6 +17,8 @@
 #define PAGE_SIZE 4096
 #define PAGES_MIN 16
 #define BUSY_MS 2000
+#define BUSY_NAP_MS 5
+#define SET_UP_BYTE (1 << 20) /* of PATH.lock, behind those of the slots: whoever holds it sets the database up */
 #define PURGED_PER_BATCH 128
 #define PATH_LEN_MAX 1024
 
@@ -67,17 +70,23 @@ static enum ps_err fail(const struct results_db *db, int code, struct ps_cause *
 	return ps_cause_set(cause, PS_E_IO, "%s: %s", db->path, why);
 }
 
+static int set_lock(const struct results_db *db, short type, off_t at)
+{
+	struct flock byte = { .l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+
+	return fcntl(db->lock_fd, F_OFD_SETLK, &byte);
+}
+
 /* Held as long as the process lives: no other may believe that what is under way here was left behind. */
 static enum ps_err take_lock(struct results_db *db, struct ps_cause *cause)
 {
-	struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)db->config.slot, .l_len = 1 };
 	char path[PATH_LEN_MAX + sizeof(".lock")];
 
 	(void)snprintf(path, sizeof(path), "%s.lock", db->path);
 	db->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (db->lock_fd < 0)
 		return ps_cause_errno(cause, PS_E_IO, errno, "%s", path);
-	if (fcntl(db->lock_fd, F_OFD_SETLK, &byte) == 0)
+	if (set_lock(db, F_WRLCK, (off_t)db->config.slot) == 0)
 		return PS_OK;
 	if (errno == EAGAIN || errno == EACCES)
 		return ps_cause_set(cause, PS_E_CONFIG, "%s: in use by another relay: each needs one of its own", db->path);
@@ -157,6 +166,23 @@ static enum ps_err set_up(struct results_db *db, struct ps_cause *cause)
 	return err;
 }
 
+/* TRAP: two that make WAL of a new file at once do not wait for each other, whatever the busy timeout says: one fails. The
+ * workers of a relay begin at once. */
+static enum ps_err set_up_alone(struct results_db *db, struct ps_cause *cause)
+{
+	const struct timespec nap = { .tv_nsec = BUSY_NAP_MS * 1000000 };
+	enum ps_err err;
+
+	for (int waited_ms = 0; set_lock(db, F_WRLCK, SET_UP_BYTE) != 0; waited_ms += BUSY_NAP_MS) {
+		if ((errno != EAGAIN && errno != EACCES) || waited_ms >= BUSY_MS)
+			return ps_cause_errno(cause, PS_E_IO, errno, "%s.lock", db->path);
+		(void)nanosleep(&nap, NULL);
+	}
+	err = set_up(db, cause);
+	(void)set_lock(db, F_UNLCK, SET_UP_BYTE);
+	return err;
+}
+
 static enum ps_err prepare(struct results_db *db, struct ps_cause *cause)
 {
 	for (int i = 0; i < N_STATEMENTS; i++) {
@@ -190,7 +216,7 @@ enum ps_err results_db_open(const struct results_db_config *config, struct resul
 	if (err == PS_OK)
 		(void)sqlite3_busy_timeout(made->sqlite, BUSY_MS);
 	if (err == PS_OK)
-		err = set_up(made, cause);
+		err = set_up_alone(made, cause);
 	if (err == PS_OK)
 		err = prepare(made, cause);
 	if (err != PS_OK) {

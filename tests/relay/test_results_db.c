@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define NOW INT64_C(1764225264000)
 #define WINDOW_MS 60000
+#define BEGINNINGS 50
 
 static char path[64];
 
@@ -82,16 +84,21 @@ static int make_path(void **state)
 	return 0;
 }
 
-static int remove_path(void **state)
+static void remove_files(void)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm", ".lock", "-journal" };
 	char name[96];
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
 		(void)unlink(name);
 	}
+}
+
+static int remove_path(void **state)
+{
+	(void)state;
+	remove_files();
 	*strrchr(path, '/') = '\0';
 	return rmdir(path);
 }
@@ -182,6 +189,45 @@ static void test_records_outlive_the_relay(void **state)
 	assert_int_equal(claim(db, &key, NOW, &record), RESULTS_DONE);
 	buf_release(&record.reply);
 	results_db_close(db);
+}
+
+/* Opens it as soon as `go` is closed by everybody else; the exit code says whether that went well. */
+static pid_t fork_one_that_opens(unsigned slot, const int go[2])
+{
+	const pid_t pid = fork();
+	struct results_db *db = NULL;
+	struct ps_cause cause = { "" };
+	char byte;
+
+	if (pid != 0)
+		return pid;
+	(void)close(go[1]);
+	const bool began = read(go[0], &byte, 1) == 0;
+	const enum ps_err err = open_slot(slot, &db, &cause);
+	if (err != PS_OK)
+		(void)fprintf(stderr, "slot %u: %s\n", slot, cause.text);
+	_exit(began && err == PS_OK ? 0 : 1);
+}
+
+static void test_workers_that_begin_at_once_wait_for_each_other(void **state)
+{
+	(void)state;
+	for (int round = 0; round < BEGINNINGS; round++) {
+		pid_t pids[2];
+		int go[2];
+
+		remove_files();
+		assert_int_equal(pipe(go), 0);
+		for (unsigned slot = 0; slot < 2; slot++)
+			assert_true((pids[slot] = fork_one_that_opens(slot, go)) > 0);
+		(void)close(go[0]);
+		(void)close(go[1]);
+		for (unsigned slot = 0; slot < 2; slot++) {
+			int status = -1;
+			assert_int_equal(waitpid(pids[slot], &status, 0), pids[slot]);
+			assert_int_equal(status, 0);
+		}
+	}
 }
 
 static void test_what_a_dead_worker_left_is_unknown_and_what_a_living_one_does_is_under_way(void **state)
@@ -328,6 +374,7 @@ int main(void)
 		TEST(test_keys_of_others_and_of_other_services_are_other_keys),
 		TEST(test_what_was_released_can_be_claimed_again_but_no_record_is_released),
 		TEST(test_records_outlive_the_relay),
+		TEST(test_workers_that_begin_at_once_wait_for_each_other),
 		TEST(test_what_a_dead_worker_left_is_unknown_and_what_a_living_one_does_is_under_way),
 		TEST(test_behind_the_window_a_key_is_new),
 		TEST(test_two_relays_do_not_share_it),
