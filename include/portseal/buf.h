@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "portseal/err.h"
 
@@ -42,6 +43,10 @@ enum ps_err buf_reserve(struct buf *buf, size_t more) PS_MUST_CHECK;
 
 /* Appends a copy; PS_E_NOMEM leaves the content as it was. */
 enum ps_err buf_append(struct buf *buf, const void *bytes, size_t len) PS_MUST_CHECK;
+
+/* Appends what lies behind the first `skip` bytes of the spans: what a socket did not take of them. PS_E_NOMEM leaves the
+ * content as it was. */
+enum ps_err buf_append_rest(struct buf *buf, const struct iovec *spans, size_t n_spans, size_t skip) PS_MUST_CHECK;
 
 /* Drops `len` bytes (at most buf_len) from the front. */
 void buf_consume(struct buf *buf, size_t len);

@@ -95,6 +95,9 @@ struct h2_stream_events {
 	 * *end: nothing now; h2_stream_ready asks for the next call. May call h2_stream_reset, then returns 0. NULL: nothing
 	 * to send yet. */
 	size_t (*on_pull)(void *owner, struct h2_stream *stream, uint8_t *room, size_t max, bool *end);
+	/* Instead of on_pull, for whoever can fill several places in order, as a socket is read: the bytes are sealed where
+	 * they lie, and never copied. NULL: on_pull is called. */
+	size_t (*on_pull_spans)(void *owner, struct h2_stream *stream, struct iovec *places, size_t n_places, bool *end);
 	/* Once, last. */
 	void (*on_closed)(void *owner, struct h2_stream *stream, const struct h2_stream_end *end);
 };

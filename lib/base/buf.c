@@ -68,6 +68,22 @@ enum ps_err buf_append(struct buf *buf, const void *bytes, size_t len)
 	return PS_OK;
 }
 
+enum ps_err buf_append_rest(struct buf *buf, const struct iovec *spans, size_t n_spans, size_t skip)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < n_spans; i++)
+		len += spans[i].iov_len;
+	assert(skip <= len);
+
+	enum ps_err err = buf_reserve(buf, len - skip);
+	for (size_t i = 0; i < n_spans && err == PS_OK; i++) {
+		const size_t skipped = skip < spans[i].iov_len ? skip : spans[i].iov_len;
+		err = buf_append(buf, (const uint8_t *)spans[i].iov_base + skipped, spans[i].iov_len - skipped);
+		skip -= skipped;
+	}
+	return err;
+}
+
 void buf_consume(struct buf *buf, size_t len)
 {
 	assert(len <= buf_len(buf));

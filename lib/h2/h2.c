@@ -22,13 +22,7 @@ enum ps_err h2_scratch_new(struct h2_scratch **scratch)
 
 	if (made == NULL)
 		return PS_E_NOMEM;
-	made->out = BUF_INIT;
 	made->n_gathered = made->n_pieces = 0;
-	const enum ps_err err = buf_reserve(&made->out, tls_stream_sealed_max(sizeof(made->gathered)));
-	if (err != PS_OK) {
-		free(made);
-		return err;
-	}
 	*scratch = made;
 	return PS_OK;
 }
@@ -37,7 +31,6 @@ void h2_scratch_free(struct h2_scratch *scratch)
 {
 	if (scratch == NULL)
 		return;
-	buf_release(&scratch->out);
 	ps_wipe(scratch, sizeof(*scratch));
 	free(scratch);
 }

@@ -2,10 +2,9 @@
 /*
  * h2_body -- the bytes of bodies: what one wake-up brings is collected for its stream; what goes is pulled into place.
  *
- * Never:  copies a byte of them, except of an answer given whole.
+ * Never:  copies a byte of them, except of what is given in one run.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "h2_private.h"
 
@@ -67,11 +66,11 @@ ssize_t h2_body_frame_len(nghttp2_session *session, uint8_t type, int32_t id, in
 	return least(least(most, (int32_t)peer_max), least(connection_window, stream_window));
 }
 
-static size_t read_answer(struct h2_stream *stream, uint8_t *room, size_t max, bool *end)
+static size_t read_answer(struct h2_stream *stream, size_t max, bool *end)
 {
 	const size_t len = buf_len(&stream->answer) < max ? buf_len(&stream->answer) : max;
 
-	memcpy(room, buf_front(&stream->answer), len);
+	h2_gather_put(stream->h2->scratch, H2_FRAME_HEADER_LEN, buf_front(&stream->answer), len);
 	buf_consume(&stream->answer, len);
 	*end = buf_len(&stream->answer) == 0;
 	if (*end)
@@ -79,26 +78,42 @@ static size_t read_answer(struct h2_stream *stream, uint8_t *room, size_t max, b
 	return len;
 }
 
-/* The bytes of the frame that is made now go straight to where they are gathered, behind room for its header: nghttp2's
- * own room is left alone. h2_body_send follows at once. */
+/* What the stream's owner has to say, behind room for the frame's header. */
+static size_t pull(struct h2_stream *stream, size_t max, bool *end)
+{
+	struct h2_scratch *scratch = stream->h2->scratch;
+	const struct h2_stream_events *events = stream->events;
+	struct iovec places[H2_BODY_PLACES];
+
+	if (events == NULL || stream->reset_here)
+		return 0;
+	if (events->on_pull_spans != NULL) {
+		const size_t n = h2_gather_places(scratch, H2_FRAME_HEADER_LEN, max, places);
+		return events->on_pull_spans(stream->owner, stream, places, n, end);
+	}
+	if (events->on_pull == NULL)
+		return 0;
+	const size_t len = events->on_pull(stream->owner, stream, scratch->body, max, end);
+	h2_gather_put(scratch, H2_FRAME_HEADER_LEN, scratch->body, len);
+	return len;
+}
+
+/* The bytes of the frame that is made now go straight to where they are gathered: nghttp2's own room is left alone.
+ * h2_body_send follows at once. */
 ssize_t h2_body_read(nghttp2_session *session, int32_t id, uint8_t *room, size_t max, uint32_t *flags,
                      nghttp2_data_source *source, void *user_data)
 {
 	struct h2_stream *stream = source->ptr;
 	struct h2 *h2 = user_data;
 	bool end = false;
-	size_t len = 0;
 
 	(void)session;
 	(void)id;
+	(void)room;
 	if (h2_is_over(h2))
 		return NGHTTP2_ERR_DEFERRED; /* the stream may be gone */
 	assert(h2->scratch->n_gathered < H2_GATHER_SIZE && max <= H2_FRAME_BODY_MAX);
-	room = h2->scratch->gathered + h2->scratch->n_gathered + H2_FRAME_HEADER_LEN;
-	if (buf_len(&stream->answer) > 0)
-		len = read_answer(stream, room, max, &end);
-	else if (stream->events != NULL && stream->events->on_pull != NULL && !stream->reset_here)
-		len = stream->events->on_pull(stream->owner, stream, room, max, &end);
+	const size_t len = buf_len(&stream->answer) > 0 ? read_answer(stream, max, &end) : pull(stream, max, &end);
 	if (stream->reset_here || (len == 0 && !end))
 		return NGHTTP2_ERR_DEFERRED;
 	stream->fills = len == max;
@@ -125,7 +140,7 @@ int h2_body_send(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 	(void)source;
 	assert(frame->data.padlen == 0);
 	(void)frame;
-	memcpy(scratch->gathered + scratch->n_gathered, header, H2_FRAME_HEADER_LEN);
+	h2_gather_put(scratch, 0, header, H2_FRAME_HEADER_LEN);
 	scratch->n_gathered += H2_FRAME_HEADER_LEN + len;
 	return NGHTTP2_ERR_PAUSE; /* whether there is room for another is asked by whoever gathers */
 }

@@ -288,19 +288,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	settle(pipe);
 }
 
-/* Keeps what lies behind the first `skip` bytes. */
-static enum ps_err keep(struct h2_pipe *pipe, const struct iovec *spans, size_t n_spans, size_t skip)
-{
-	enum ps_err err = PS_OK;
-
-	for (size_t i = 0; i < n_spans && err == PS_OK; i++) {
-		const size_t skipped = skip < spans[i].iov_len ? skip : spans[i].iov_len;
-		skip -= skipped;
-		err = buf_append(&pipe->pending, (const uint8_t *)spans[i].iov_base + skipped, spans[i].iov_len - skipped);
-	}
-	return err;
-}
-
 static void on_spans(void *owner, struct h2_stream *stream, struct iovec *spans, size_t n_spans)
 {
 	struct h2_pipe *pipe = owner;
@@ -322,7 +309,7 @@ static void on_spans(void *owner, struct h2_stream *stream, struct iovec *spans,
 	h2_stream_consume(stream, sent);
 	if (sent == len)
 		return;
-	if (keep(pipe, spans, n_spans, sent) != PS_OK)
+	if (buf_append_rest(&pipe->pending, spans, n_spans, sent) != PS_OK)
 		fail(pipe, H2_PIPE_NO_MEMORY, H2_INTERNAL_ERROR);
 	settle(pipe);
 }
@@ -352,14 +339,18 @@ static size_t end_plain(struct h2_pipe *pipe, bool *end)
 	return 0;
 }
 
-static size_t on_pull(void *owner, struct h2_stream *stream, uint8_t *room, size_t max, bool *end)
+static size_t on_pull_spans(void *owner, struct h2_stream *stream, struct iovec *places, size_t n_places, bool *end)
 {
 	struct h2_pipe *pipe = owner;
+	struct msghdr message = { .msg_iov = places, .msg_iovlen = n_places };
+	size_t max = 0;
 
 	(void)stream;
 	if (pipe->fd < 0 || pipe->out != PIPE_OPEN || !pipe->readable)
 		return 0;
-	const ssize_t got = recv(pipe->fd, room, max, MSG_DONTWAIT);
+	for (size_t i = 0; i < n_places; i++)
+		max += places[i].iov_len;
+	const ssize_t got = recvmsg(pipe->fd, &message, MSG_DONTWAIT);
 	if (got == 0)
 		return end_plain(pipe, end);
 	if (got < 0 && !is_transient(errno)) {
@@ -414,7 +405,7 @@ static void on_closed(void *owner, struct h2_stream *stream, const struct h2_str
 static const struct h2_stream_events pipe_events = {
 	.on_spans = on_spans,
 	.on_body_end = on_body_end,
-	.on_pull = on_pull,
+	.on_pull_spans = on_pull_spans,
 	.on_closed = on_closed,
 };
 

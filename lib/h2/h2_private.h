@@ -7,6 +7,7 @@
  *   h2_frames.c   nghttp2's callbacks: frames become events of streams
  *   h2_stream.c   what a stream's owner calls
  *   h2_body.c     the bytes of bodies: collected for their streams, pulled into frames
+ *   h2_gather.c   frames in the places of the records that carry them
  *   h2_window.c   flow control
  *   h2_header.c   header blocks, both ways
  *   h2_watch.c    what a peer may do before it counts as abuse
@@ -20,14 +21,17 @@
 
 #include "portseal/buf.h"
 #include "portseal/h2.h"
-#include "portseal/record.h"
+#include "portseal/tls_stream.h"
 
 #define H2_IN_SIZE (128 * 1024)
-#define H2_GATHER_SIZE ((size_t)4 * RECORD_MAX_BODY) /* sealed and written at once */
+#define H2_GATHER_RECORDS 8 /* are sealed and written at once, and those of the frame that was begun before */
+#define H2_GATHER_SIZE (H2_GATHER_RECORDS * (size_t)TLS_FRAME_PAYLOAD)
 #define H2_FRAME_HEADER_LEN 9
 #define H2_FRAME_BODY_MAX (64 * 1024)           /* of a DATA frame, both ways: SETTINGS_MAX_FRAME_SIZE */
 #define H2_FRAME_BODY_SMALL (16 * 1024)         /* of one whose stream has not shown that it has more to say */
 #define H2_FRAME_MAX (H2_FRAME_BODY_MAX + 1024) /* more than one frame, or what nghttp2 gives at once */
+#define H2_PLACES (H2_GATHER_RECORDS + H2_FRAME_MAX / TLS_FRAME_PAYLOAD + 1)
+#define H2_BODY_PLACES (H2_FRAME_MAX / TLS_FRAME_PAYLOAD + 2) /* over which one frame may lie */
 #define H2_SPANS 64
 #define H2_PIECES 128
 
@@ -49,9 +53,9 @@ struct h2_piece {
 
 struct h2_scratch {
 	uint8_t in[H2_IN_SIZE];
-	uint8_t gathered[H2_GATHER_SIZE + H2_FRAME_MAX];
-	size_t n_gathered;
-	struct buf out;
+	uint8_t records[H2_PLACES * TLS_FRAME_LEN]; /* what is gathered, each byte where it will be sealed */
+	size_t n_gathered;                          /* bytes of payload */
+	uint8_t body[H2_FRAME_BODY_MAX];            /* given in one run, on its way there */
 	struct iovec spans[H2_SPANS];
 	struct h2_piece pieces[H2_PIECES]; /* none between two wake-ups */
 	size_t n_pieces;
@@ -203,6 +207,13 @@ void h2_stream_own(struct h2_stream *stream, const struct h2_stream_events *even
 void h2_stream_close(struct h2_stream *stream, enum h2_fate fate, uint32_t code);
 void h2_stream_take(struct h2_stream *stream, uint8_t *bytes, size_t len);
 void h2_stream_take_end(struct h2_stream *stream);
+
+/* h2_gather.c */
+/* Where `len` bytes lie that come `skip` bytes behind what is gathered: at most H2_BODY_PLACES places, for at most
+ * H2_FRAME_MAX bytes. How many places. */
+size_t h2_gather_places(struct h2_scratch *scratch, size_t skip, size_t len, struct iovec *places);
+/* Copies them there. */
+void h2_gather_put(struct h2_scratch *scratch, size_t skip, const uint8_t *bytes, size_t len);
 
 /* h2_body.c */
 /* Bytes for a stream whose events have on_spans: it gets all that this wake-up brings at once. */

@@ -136,7 +136,7 @@ void h2_stream_attach(struct h2_stream *stream, const struct h2_stream_events *e
 		if (stream->in_ended)
 			h2_stream_take_end(stream);
 	}
-	if (events != NULL && events->on_pull != NULL)
+	if (events != NULL && (events->on_pull != NULL || events->on_pull_spans != NULL))
 		h2_stream_ready(stream);
 }
 

@@ -107,10 +107,11 @@ void h2_wire_read(struct h2 *h2)
 	h2_stir(h2);
 }
 
-/* Writes as much as the socket takes of the bytes; how much that was. */
-static size_t write_some(struct h2 *h2, const uint8_t *bytes, size_t len)
+/* Writes as much as the socket takes of the spans; how much that was. */
+static size_t write_some(struct h2 *h2, struct iovec *spans, size_t n_spans)
 {
-	const ssize_t sent = send(h2->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	const struct msghdr message = { .msg_iov = spans, .msg_iovlen = n_spans };
+	const ssize_t sent = sendmsg(h2->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (sent < 0) {
 		if (!is_transient(errno)) {
@@ -130,7 +131,8 @@ static bool flush(struct h2 *h2)
 	if (h2->broken)
 		return false;
 	if (buf_len(&h2->pending) > 0) {
-		const size_t sent = write_some(h2, buf_front(&h2->pending), buf_len(&h2->pending));
+		struct iovec span = { .iov_base = buf_front(&h2->pending), .iov_len = buf_len(&h2->pending) };
+		const size_t sent = write_some(h2, &span, 1);
 		if (h2->broken)
 			return false;
 		buf_consume(&h2->pending, sent);
@@ -157,29 +159,41 @@ static size_t gather(struct h2 *h2)
 		if (len <= 0)
 			continue;
 		assert((size_t)len <= H2_FRAME_MAX);
-		memcpy(scratch->gathered + scratch->n_gathered, frame, (size_t)len);
+		h2_gather_put(scratch, 0, frame, (size_t)len);
 		scratch->n_gathered += (size_t)len;
 	} while (scratch->n_gathered > before && scratch->n_gathered < H2_GATHER_SIZE);
 	return scratch->n_gathered;
 }
 
-/* Nothing is pending: seals and writes it, and keeps what the socket does not take. */
+/* Seals what is gathered where it lies, and writes it; what the socket does not take is kept. */
+static enum ps_err seal_and_write(struct h2 *h2, size_t len)
+{
+	uint8_t *records = h2->scratch->records;
+	struct buf update = BUF_INIT;
+	size_t sealed_len;
+
+	enum ps_err err = tls_stream_seal_frames(h2->tls, records, len, &update, &sealed_len);
+	if (err == PS_OK) {
+		struct iovec spans[2] = {
+			{ .iov_base = buf_front(&update), .iov_len = buf_len(&update) },
+			{ .iov_base = records, .iov_len = sealed_len },
+		};
+		const size_t first = buf_len(&update) == 0 ? 1 : 0;
+		const size_t sent = write_some(h2, spans + first, 2 - first);
+		if (!h2->broken && sent < spans[0].iov_len + sealed_len)
+			err = buf_append_rest(&h2->pending, spans + first, 2 - first, sent);
+	}
+	buf_release(&update);
+	return err;
+}
+
+/* Nothing is pending. */
 static void send_gathered(struct h2 *h2, size_t len)
 {
-	struct buf *out = &h2->scratch->out;
-
-	buf_reset(out);
-	if (tls_stream_seal(h2->tls, h2->scratch->gathered, len, out) != PS_OK) {
-		h2_wire_break(h2);
-		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
+	if (seal_and_write(h2, len) == PS_OK)
 		return;
-	}
-	const size_t sent = write_some(h2, buf_front(out), buf_len(out));
-	if (!h2->broken && sent < buf_len(out) &&
-	    buf_append(&h2->pending, buf_front(out) + sent, buf_len(out) - sent) != PS_OK) {
-		h2_wire_break(h2);
-		h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
-	}
+	h2_wire_break(h2);
+	h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
 }
 
 bool h2_wire_write(struct h2 *h2)

@@ -63,30 +63,13 @@ void bridge_side_flush(struct bridge_side *side)
 		buf_release(&side->pending);
 }
 
-/* Keeps what the socket did not take of the spans. */
-static enum ps_err side_keep(struct bridge_side *side, const struct iovec *spans, size_t n_spans, size_t len)
-{
-	size_t skip = 0;
-	for (size_t i = 0; i < n_spans; i++)
-		skip += spans[i].iov_len;
-	skip -= len;
-
-	enum ps_err err = buf_reserve(&side->pending, len);
-	for (size_t i = 0; i < n_spans && err == PS_OK; i++) {
-		const size_t skipped = skip < spans[i].iov_len ? skip : spans[i].iov_len;
-		err = buf_append(&side->pending, (const uint8_t *)spans[i].iov_base + skipped, spans[i].iov_len - skipped);
-		skip -= skipped;
-	}
-	return err;
-}
-
 /* Passes the spans on, in order behind what is pending; what a broken side cannot take is discarded. */
 static enum ps_err side_pass(struct bridge_side *side, struct iovec *spans, size_t n_spans, size_t len)
 {
 	size_t sent = 0;
 	if (len > 0 && !side->broken && buf_len(&side->pending) == 0)
 		sent = side_write(side, spans, n_spans);
-	return side->broken || sent == len ? PS_OK : side_keep(side, spans, n_spans, len - sent);
+	return side->broken || sent == len ? PS_OK : buf_append_rest(&side->pending, spans, n_spans, sent);
 }
 
 /* What tls_stream_open says about the sealed side, as an end of the bridge. */
