@@ -128,9 +128,9 @@ static void on_connected(uv_poll_t *poll, int status, int events)
 		try_next(connector);
 		return;
 	}
-	address_text((const struct sockaddr *)&connector->addresses[connector->next - 1],
-	             connector->lengths[connector->next - 1], peer);
-	net_tune(fd);
+	const struct sockaddr *to = (const struct sockaddr *)&connector->addresses[connector->next - 1];
+	address_text(to, connector->lengths[connector->next - 1], peer);
+	net_tune_for(fd, to);
 	finish(connector, CONNECT_OK, fd, peer);
 }
 

@@ -20,6 +20,7 @@
 /* More than a supervisor has open: two generations of sockets, and two channels for each role. */
 #define DESCRIPTORS_SEARCHED 2048
 #define BACKLOG 4096 /* the kernel takes less where net.core.somaxconn says so */
+#define UNPACED "reno" /* in every kernel, and allowed to everybody */
 #define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
 static void set_option(int fd, int level, int name, int value)
@@ -39,6 +40,20 @@ void net_tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000);
+}
+
+static bool is_loopback(const struct sockaddr *at)
+{
+	if (at->sa_family == AF_INET)
+		return (ntohl(((const struct sockaddr_in *)at)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+	return at->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)at)->sin6_addr);
+}
+
+void net_tune_for(int fd, const struct sockaddr *at)
+{
+	net_tune(fd);
+	if (is_loopback(at))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, UNPACED, strlen(UNPACED)); /* as above */
 }
 
 void net_ack_now(int fd)
@@ -100,7 +115,7 @@ static int listen_tcp(const struct sockaddr *at, socklen_t len, enum v6_scope sc
 	const int only = scope == V6_ONLY;
 	if (at->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) != 0)
 		return give_up(fd);
-	net_tune(fd);
+	net_tune_for(fd, at);
 	if (bind(fd, at, len) != 0 || listen(fd, BACKLOG) != 0)
 		return give_up(fd);
 	return fd;
@@ -325,7 +340,7 @@ enum ps_err net_connect(const struct sockaddr *to, socklen_t to_len, int *fd, st
 		address_text(to, to_len, text);
 		return ps_cause_errno(cause, category(number), number, "connect %s", text);
 	}
-	net_tune(made);
+	net_tune_for(made, to);
 	/* EINTR leaves the attempt under way, as EINPROGRESS does (connect(2)). */
 	if (connect(made, to, to_len) != 0 && errno != EINPROGRESS && errno != EINTR) {
 		const int number = errno;

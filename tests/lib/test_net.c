@@ -125,6 +125,19 @@ static void assert_tuned(int fd)
 	assert_int_equal(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 120000);
 }
 
+static void algorithm_of(int fd, char name[static 16])
+{
+	socklen_t len = 16;
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+}
+
+static void assert_unpaced(int fd)
+{
+	char name[16] = "";
+	algorithm_of(fd, name);
+	assert_string_equal(name, "reno");
+}
+
 static void test_ipv4_is_connected_accepted_and_tuned(void **state)
 {
 	(void)state;
@@ -135,6 +148,8 @@ static void test_ipv4_is_connected_accepted_and_tuned(void **state)
 	assert_memory_equal(text, "127.0.0.1:", 10);
 	assert_tuned(near);
 	assert_tuned(far);
+	assert_unpaced(near);
+	assert_unpaced(far);
 	close(far);
 	close(near);
 	close(listening);
@@ -151,9 +166,34 @@ static void test_ipv6_is_connected_and_accepted(void **state)
 	const int far = complete(listening, near, text);
 	assert_memory_equal(text, "[::1]:", 6);
 	assert_tuned(far);
+	assert_unpaced(near);
+	assert_unpaced(far);
 	close(far);
 	close(near);
 	close(listening);
+}
+
+/* What crosses a network goes by whatever the host's administrator chose. */
+static void test_only_what_stays_on_the_machine_goes_unpaced(void **state)
+{
+	(void)state;
+	char chosen[16] = "";
+	char name[16] = "";
+	const int fresh = socket(AF_INET, SOCK_STREAM, 0);
+	const int listening = listen_one("0.0.0.0:0");
+	algorithm_of(fresh, chosen);
+	algorithm_of(listening, name);
+	assert_string_equal(name, chosen);
+	close(listening);
+
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201) }; /* RFC 5737 */
+	net_tune_for(fresh, (const struct sockaddr *)&to);
+	algorithm_of(fresh, name);
+	assert_string_equal(name, chosen);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0x010000);
+	net_tune_for(fresh, (const struct sockaddr *)&to);
+	assert_unpaced(fresh);
+	close(fresh);
 }
 
 static void test_a_port_alone_takes_both_families_on_one_socket(void **state)
@@ -507,6 +547,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ipv4_is_connected_accepted_and_tuned),
 		cmocka_unit_test(test_ipv6_is_connected_and_accepted),
+		cmocka_unit_test(test_only_what_stays_on_the_machine_goes_unpaced),
 		cmocka_unit_test(test_a_port_alone_takes_both_families_on_one_socket),
 		cmocka_unit_test(test_an_explicit_ipv6_address_leaves_ipv4_alone),
 		cmocka_unit_test(test_a_name_is_resolved),
