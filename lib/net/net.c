@@ -19,7 +19,7 @@
 
 /* More than a supervisor has open: two generations of sockets, and two channels for each role. */
 #define DESCRIPTORS_SEARCHED 2048
-#define BACKLOG 4096 /* the kernel takes less where net.core.somaxconn says so */
+#define BACKLOG 4096   /* the kernel takes less where net.core.somaxconn says so */
 #define UNPACED "reno" /* in every kernel, and allowed to everybody */
 #define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 

@@ -103,6 +103,22 @@ static void test_reset_keeps_the_memory(void **state)
 	buf_release(&buf);
 }
 
+static void test_what_a_socket_did_not_take_is_appended(void **state)
+{
+	(void)state;
+	char whole[] = "abcdefg";
+	struct iovec spans[] = { { whole, 2 }, { whole + 2, 0 }, { whole + 2, 4 }, { whole + 6, 1 } };
+
+	for (size_t skip = 0; skip <= 7; skip++) {
+		struct buf buf = BUF_INIT;
+		assert_int_equal(buf_append(&buf, "<", 1), PS_OK);
+		assert_int_equal(buf_append_rest(&buf, spans, 4, skip), PS_OK);
+		assert_int_equal(buf_len(&buf), 1 + 7 - skip);
+		assert_memory_equal(buf_front(&buf) + 1, whole + skip, 7 - skip);
+		buf_release(&buf);
+	}
+}
+
 static void test_a_released_one_can_be_used_again(void **state)
 {
 	(void)state;
@@ -135,6 +151,7 @@ int main(void)
 		cmocka_unit_test(test_growing_keeps_the_content),
 		cmocka_unit_test(test_a_size_that_cannot_exist_leaves_the_content),
 		cmocka_unit_test(test_reset_keeps_the_memory),
+		cmocka_unit_test(test_what_a_socket_did_not_take_is_appended),
 		cmocka_unit_test(test_a_released_one_can_be_used_again),
 		cmocka_unit_test(test_wipe_zeroes_exactly_what_it_was_given),
 	};
