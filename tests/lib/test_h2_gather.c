@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../lib/h2/h2_private.h"
+#include "h2/h2_private.h"
 
 static uint8_t pattern[H2_FRAME_MAX];
 
