@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "audit_client.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,6 +324,18 @@ static void wait_for_answers(struct audit_client *client)
 	}
 }
 
+/* What was sent lies in the channel, where the next auditor finds it. Of the rest the trail knows nothing. */
+static void tell_dropped(const struct audit_client *client)
+{
+	uint64_t n = client->lost;
+
+	for (const struct audit_wait *wait = client->unsent; wait != NULL; wait = STAILQ_NEXT(wait, link))
+		n++;
+	if (n > 0)
+		log_event(LOG_ERROR, "audit-dropped", "%" PRIu64 " records were not sent to the auditor: no gap counts them",
+		          n);
+}
+
 void audit_client_free(struct audit_client *client)
 {
 	struct audit_wait *wait;
@@ -330,6 +343,7 @@ void audit_client_free(struct audit_client *client)
 	if (client == NULL)
 		return;
 	wait_for_answers(client);
+	tell_dropped(client);
 	while ((wait = STAILQ_FIRST(&client->queue)) != NULL) {
 		STAILQ_REMOVE_HEAD(&client->queue, link);
 		free(wait);

@@ -32,8 +32,8 @@ struct audit_wait;
 /* Takes the channel, -1 where there is none: then *client is NULL. */
 enum ps_err audit_client_new(uv_loop_t *loop, int channel, struct audit_client **client) PS_MUST_CHECK;
 
-/* Waits at most a second for what is not answered yet. Callbacks that are left are not called. The loop must run once
- * more for libuv to let go of the handles. */
+/* Waits at most a second for what is not answered yet; what could not even be sent is logged as dropped. Callbacks that
+ * are left are not called. The loop must run once more for libuv to let go of the handles. */
 void audit_client_free(struct audit_client *client);
 
 bool audit_is_on(const struct audit_client *client);

@@ -159,22 +159,29 @@ static void follow(struct auditor *auditor)
 	(void)commit(auditor, &cause);
 }
 
+static void begin_batch(struct auditor *auditor)
+{
+	if (!auditor->in_batch)
+		follow(auditor);
+	auditor->in_batch = true;
+}
+
 static void on_record(void *owner, const struct audit_record *record)
 {
 	struct auditor *auditor = owner;
 
-	if (!auditor->in_batch)
-		follow(auditor);
-	auditor->in_batch = true;
-	if (record == NULL) {
-		lose(auditor, 1, "a record was malformed");
-		return;
-	}
-	if (record->lost > 0)
-		lose(auditor, record->lost, "too many records waited");
+	begin_batch(auditor);
 	/* What cannot be added fails the whole batch. */
 	if (audit_file_add(auditor->file, &record->entry) != PS_OK)
 		return;
+}
+
+static void on_lost(void *owner, uint64_t n, const char *why)
+{
+	struct auditor *auditor = owner;
+
+	begin_batch(auditor);
+	lose(auditor, n, why);
 }
 
 static void on_turn_end(uv_check_t *check)
@@ -277,6 +284,11 @@ static enum ps_err load(struct auditor *auditor, struct ps_cause *cause)
 	const struct relay_config *config = auditor->relay->config;
 	struct audit_file_config file = { .path = config->audit.file,
 		                              .sync_always = config->audit.sync == AUDIT_SYNC_ALWAYS };
+	const struct auditor_clients_config clients = { .loop = &auditor->loop,
+		                                            .policy = config->audit.on_failure,
+		                                            .on_record = on_record,
+		                                            .on_lost = on_lost,
+		                                            .owner = auditor };
 	enum ps_err err =
 		credentials_load(config->tls.certificate, config->tls.key, PURPOSE_SERVER, &auditor->credentials, cause);
 
@@ -287,7 +299,7 @@ static enum ps_err load(struct auditor *auditor, struct ps_cause *cause)
 	file.past = auditor->report.past;
 	err = audit_file_new(&file, &auditor->file);
 	if (err == PS_OK)
-		err = auditor_clients_new(&auditor->loop, config->audit.on_failure, on_record, auditor, &auditor->clients);
+		err = auditor_clients_new(&clients, &auditor->clients);
 	if (err != PS_OK)
 		return ps_cause_set(cause, err, "out of memory");
 	/* A file that is no trail, or cannot be made, is the operator's to mend. One that is full may recover. */

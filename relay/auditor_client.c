@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auditor_client.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -12,7 +13,6 @@
 #include "portseal/text.h"
 
 #define RECORDS_PER_TURN 64
-#define KEPT_MAX (4u * 1024 * 1024) /* more than a channel holds */
 
 enum state {
 	GREETED, /* has not heard or answered our hello yet */
@@ -31,29 +31,24 @@ struct auditor_client {
 	bool malformed;       /* said once */
 	struct audit_answer answer;
 	bool answer_due;
-	struct buf kept; /* GREETED: records, each behind its length */
+	struct buf kept;     /* GREETED: records, each behind its length */
+	uint64_t n_not_kept; /* GREETED: that found no room there */
 };
 
 struct auditor_clients {
-	uv_loop_t *loop;
-	enum audit_policy policy;
+	struct auditor_clients_config config;
 	uint64_t number; /* our own, for HELLO */
-	auditor_record_fn *on_record;
-	void *owner;
 	LIST_HEAD(auditor_client_list, auditor_client) list;
 	size_t n;
 };
 
-enum ps_err auditor_clients_new(uv_loop_t *loop, enum audit_policy policy, auditor_record_fn *on_record, void *owner,
-                                struct auditor_clients **clients)
+enum ps_err auditor_clients_new(const struct auditor_clients_config *config, struct auditor_clients **clients)
 {
 	struct auditor_clients *fresh = calloc(1, sizeof(*fresh));
 
 	if (fresh == NULL)
 		return PS_E_NOMEM;
-	*fresh = (struct auditor_clients){
-		.loop = loop, .policy = policy, .number = uv_hrtime(), .on_record = on_record, .owner = owner
-	};
+	*fresh = (struct auditor_clients){ .config = *config, .number = uv_hrtime() };
 	LIST_INIT(&fresh->list);
 	*clients = fresh;
 	return PS_OK;
@@ -61,28 +56,41 @@ enum ps_err auditor_clients_new(uv_loop_t *loop, enum audit_policy policy, audit
 
 static void take_record(struct auditor_client *client, const uint8_t *body, size_t len)
 {
+	const struct auditor_clients_config *config = &client->all->config;
 	struct audit_record record;
 
 	if (audit_record_unpack(body, len, &record) != PS_OK || record.id <= client->last_id) {
 		if (!client->malformed)
 			log_event(LOG_ERROR, "audit-malformed", "a role sent what is no record; it is counted as lost");
 		client->malformed = true;
-		client->all->on_record(client->all->owner, NULL);
+		config->on_lost(config->owner, 1, "a record was malformed");
 		return;
 	}
 	client->last_id = record.id;
-	client->all->on_record(client->all->owner, &record);
+	if (record.lost > 0)
+		config->on_lost(config->owner, record.lost, "too many records waited");
+	config->on_record(config->owner, &record);
 }
 
+/* Either it is kept whole, or it counts, with those that it says were lost before it. */
 static void keep(struct auditor_client *client, const uint8_t *body, size_t len)
 {
 	uint32_t prefix = (uint32_t)len;
+	struct audit_record record;
 
-	if (len > AUDIT_RECORD_MAX || buf_len(&client->kept) > KEPT_MAX ||
-	    buf_append(&client->kept, &prefix, sizeof(prefix)) != PS_OK)
+	if (len <= AUDIT_RECORD_MAX && buf_len(&client->kept) + sizeof(prefix) + len <= AUDITOR_KEPT_MAX &&
+	    buf_reserve(&client->kept, sizeof(prefix) + len) == PS_OK &&
+	    buf_append(&client->kept, &prefix, sizeof(prefix)) == PS_OK && buf_append(&client->kept, body, len) == PS_OK)
 		return;
-	if (buf_append(&client->kept, body, len) != PS_OK)
-		buf_release(&client->kept);
+	client->n_not_kept++;
+	if (audit_record_unpack(body, len, &record) == PS_OK)
+		client->n_not_kept += record.lost;
+}
+
+static void forget_kept(struct auditor_client *client)
+{
+	buf_release(&client->kept);
+	client->n_not_kept = 0;
 }
 
 /* The role is gone and nobody will send them again. */
@@ -97,6 +105,13 @@ static void take_kept(struct auditor_client *client)
 		buf_consume(&client->kept, sizeof(len) + len);
 		take_record(client, body, len);
 	}
+	if (client->n_not_kept > 0) {
+		log_event(LOG_ERROR, "audit-dropped", "%" PRIu64 " records of a role that ended found no room; counted as lost",
+		          client->n_not_kept);
+		client->all->config.on_lost(client->all->config.owner, client->n_not_kept,
+		                            "a role ended: no room for all it left");
+	}
+	forget_kept(client);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -123,11 +138,11 @@ static void take(struct auditor_client *client, uint32_t type, const uint8_t *bo
 	if (type == AUDIT_MESSAGE_RESUME && len == sizeof(number))
 		memcpy(&number, body, sizeof(number));
 	if (type == AUDIT_MESSAGE_RESUME && number == client->all->number) {
-		buf_release(&client->kept);
+		forget_kept(client);
 		client->state = TELLING;
 		client->last_id = client->answered_id = 0; /* it sends again what it has no answer for */
 	} else if (type == AUDIT_MESSAGE_RESUME) {
-		buf_release(&client->kept); /* to an auditor before us: what came before it was void already */
+		forget_kept(client); /* to an auditor before us: what came before it was void already */
 	} else if (client->state == GREETED) {
 		keep(client, body, len);
 	} else {
@@ -138,15 +153,15 @@ static void take(struct auditor_client *client, uint32_t type, const uint8_t *bo
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
 	struct auditor_client *client = poll->data;
+	const bool is_stopped = status < 0; /* by libuv: the role has closed with answers of ours unread */
 	uint8_t body[CHANNEL_MESSAGE_MAX];
 	enum ps_err err = PS_OK;
 	uint32_t type;
 	size_t len;
 	int fd;
 
-	(void)status;
 	(void)events;
-	for (int i = 0; i < RECORDS_PER_TURN && (err == PS_OK || err == PS_E_PROTO); i++) {
+	for (int i = 0; (i < RECORDS_PER_TURN || is_stopped) && (err == PS_OK || err == PS_E_PROTO); i++) {
 		err = channel_receive(client->channel, &type, body, &len, &fd);
 		if (err != PS_OK)
 			continue;
@@ -156,11 +171,13 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 	}
 	if (err == PS_E_CLOSED)
 		remove_client(client);
+	else if (is_stopped)
+		uv_poll_start(poll, UV_READABLE, on_channel);
 }
 
 static void greet(struct auditor_client *client)
 {
-	struct audit_hello hello = { .number = client->all->number, .policy = (uint64_t)client->all->policy };
+	struct audit_hello hello = { .number = client->all->number, .policy = (uint64_t)client->all->config.policy };
 
 	client->hello_due = channel_send(client->channel, AUDIT_MESSAGE_HELLO, &hello, sizeof(hello), -1) == PS_E_AGAIN;
 }
@@ -169,7 +186,7 @@ void auditor_clients_add(struct auditor_clients *clients, int channel)
 {
 	struct auditor_client *client = calloc(1, sizeof(*client));
 
-	if (client == NULL || uv_poll_init(clients->loop, &client->poll, channel) != 0) {
+	if (client == NULL || uv_poll_init(clients->config.loop, &client->poll, channel) != 0) {
 		log_event(LOG_ERROR, "no-memory", "a role cannot be heard: it waits for the next auditor");
 		close(channel);
 		free(client);
@@ -208,7 +225,7 @@ void auditor_clients_answer(struct auditor_clients *clients, const char *cause)
 		memset(&client->answer, 0, sizeof(client->answer));
 		client->answer.upto = client->last_id;
 		client->answer.written = written ? 1 : 0;
-		client->answer.policy = (uint32_t)clients->policy;
+		client->answer.policy = (uint32_t)clients->config.policy;
 		text_init(&text, client->answer.cause, sizeof(client->answer.cause));
 		text_add(&text, cause == NULL ? "" : cause);
 		send_answer(client);

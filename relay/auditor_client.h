@@ -6,9 +6,10 @@
  *        └───the role has closed: what it left is taken──▶ gone
  *
  * In GREETED, records are those that the auditor before did not read: they are kept, and dropped when the role resumes,
- * since it sends them again.
+ * since it sends them again. Those that find no room are counted, and lost when the role has closed.
  *
  * Owns:   the channel's end.
+ * Never:  keeps more than AUDITOR_KEPT_MAX bytes of a role, or drops a record without telling.
  */
 #ifndef PORTSEAL_RELAY_AUDITOR_CLIENT_H
 #define PORTSEAL_RELAY_AUDITOR_CLIENT_H
@@ -20,13 +21,21 @@
 #include "portseal/audit_record.h"
 #include "portseal/err.h"
 
+#define AUDITOR_KEPT_MAX (4u * 1024 * 1024) /* more than a channel holds */
+
 struct auditor_clients;
 
-/* `on_record` for each that is good, or with NULL for one that is not. */
-typedef void auditor_record_fn(void *owner, const struct audit_record *record);
+struct auditor_clients_config {
+	uv_loop_t *loop;
+	enum audit_policy policy;
+	void (*on_record)(void *owner, const struct audit_record *record);
+	void (*on_lost)(void *owner, uint64_t n, const char *why); /* so many records that were told cannot be written */
+	void *owner;
+};
 
-enum ps_err auditor_clients_new(uv_loop_t *loop, enum audit_policy policy, auditor_record_fn *on_record, void *owner,
-                                struct auditor_clients **clients) PS_MUST_CHECK;
+/* Copies the configuration. */
+enum ps_err auditor_clients_new(const struct auditor_clients_config *config, struct auditor_clients **clients)
+	PS_MUST_CHECK;
 /* Lets go of the channels: what lies in them waits for the next auditor. The loop must run once more. */
 void auditor_clients_close(struct auditor_clients *clients);
 /* Behind that. */
