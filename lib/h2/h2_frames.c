@@ -10,7 +10,7 @@
 
 #define OUTBOUND_ACKS_MAX 1000 /* more than h2_watch lets pass to a peer that reads */
 #define CHURN_MS 1000          /* a stream reset within it after its beginning counts */
-#define SETTINGS_MAX 4
+#define SETTINGS_MAX 5
 #define NEVER_REACHED (UINT64_C(1) << 40) /* h2_watch counts resets */
 
 static struct h2_stream *stream_of(struct h2 *h2, int32_t id)
@@ -26,6 +26,15 @@ static void count(struct h2 *h2, enum h2_rule rule)
 		h2_accuse(h2, abuse);
 }
 
+/* Streams take turns, whatever a request's `priority` says. */
+static int take_turns(struct h2 *h2, const struct h2_stream *stream)
+{
+	const nghttp2_extpri each_in_turn = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
+	const int ignore_client_signal = 1;
+
+	return nghttp2_session_change_extpri_stream_priority(h2->session, stream->id, &each_in_turn, ignore_client_signal);
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
 	struct h2 *h2 = user_data;
@@ -36,8 +45,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct h2_stream *stream = h2_stream_new(h2, frame->hd.stream_id);
 	if (stream == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	if (nghttp2_session_set_stream_user_data(session, stream->id, stream) == 0)
+	if (nghttp2_session_set_stream_user_data(session, stream->id, stream) == 0 && take_turns(h2, stream) == 0)
 		return 0;
+	(void)nghttp2_session_set_stream_user_data(session, stream->id, NULL);
 	h2_stream_close(stream, H2_FATE_RESET_HERE, H2_INTERNAL_ERROR);
 	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
@@ -291,17 +301,20 @@ static void set_callbacks(nghttp2_session_callbacks *callbacks)
 	nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_body_send);
 }
 
-/* What we say first: our settings, and a window for the connection. */
+/* What we say first: our settings, and a window for the connection. A server declines the priorities of RFC 7540: a peer
+ * would make a tree of them, and each frame that we send cost us a walk through its depth. */
 static int introduce(struct h2 *h2, uint32_t max_streams)
 {
+	const bool serves = h2->role == H2_SERVER;
 	const nghttp2_settings_entry settings[SETTINGS_MAX] = {
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_START },
 		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, H2_FRAME_BODY_MAX },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX },
-		{ h2->role == H2_SERVER ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
-		  h2->role == H2_SERVER ? max_streams : 0 },
+		{ serves ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH, serves ? max_streams : 0 },
+		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 }, /* a server's alone: it stands last */
 	};
-	const int error = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, SETTINGS_MAX);
+	const int error =
+		nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, serves ? SETTINGS_MAX : SETTINGS_MAX - 1);
 
 	return error != 0 ? error
 	                  : nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, H2_WINDOW_CONNECTION);

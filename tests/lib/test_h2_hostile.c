@@ -186,6 +186,59 @@ static void test_resets_that_are_provoked_are_abuse(void **state)
 	assert_abuse(rig, "malformed-flood");
 }
 
+static void set_window(struct h2_rig *rig, uint16_t size)
+{
+	const uint8_t setting[6] = { 0, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, (uint8_t)(size >> 8), (uint8_t)size };
+	h2_rig_frame(rig, NGHTTP2_SETTINGS, 0, 0, setting, sizeof(setting));
+}
+
+/* Stream 3 has more to say than one frame holds, and so has stream 1, for which it is to wait. */
+static void assert_take_turns(struct h2_rig *rig)
+{
+	static const uint8_t body[16384];
+	for (uint32_t id = 1; id <= 3; id += 2)
+		for (int i = 0; i < 2; i++)
+			h2_rig_frame(rig, NGHTTP2_DATA, 0, id, body, sizeof(body));
+	h2_rig_until(rig, rig->n_served == 2 && rig->served[0].taken == 2 * sizeof(body) &&
+	                      rig->served[1].taken == 2 * sizeof(body));
+	h2_rig_turns(rig, 5);
+	set_window(rig, 65535);
+	const struct rig_frame first = h2_rig_await(rig, NGHTTP2_DATA);
+	assert_int_equal(first.len, sizeof(body));
+	assert_int_equal(h2_rig_await(rig, NGHTTP2_DATA).id, first.id == 1 ? 3 : 1);
+	h2_rig_stop(rig);
+}
+
+static struct h2_rig *hostile_without_window(void)
+{
+	struct h2_rig *rig = hostile();
+	set_window(rig, 0);
+	return rig;
+}
+
+/* A tree of 1,000 streams, each below the other, makes every frame dear: nobody builds one here. */
+static void test_no_stream_stands_below_another(void **state)
+{
+	(void)state;
+	static const uint8_t request[] = { 0,   0,   0,   1,   15,  0x10, 7,   ':', 'm', 'e',  't', 'h', 'o',
+		                               'd', 7,   'C', 'O', 'N', 'N',  'E', 'C', 'T', 0x10, 10,  ':', 'a',
+		                               'u', 't', 'h', 'o', 'r', 'i',  't', 'y', 4,   'e',  'c', 'h', 'o' };
+	struct h2_rig *rig = hostile_without_window();
+	h2_rig_connect(rig, 1, false);
+	h2_rig_frame(rig, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_PRIORITY, 3, request, sizeof(request));
+	h2_rig_frame(rig, NGHTTP2_PRIORITY, 0, 3, request, 5);
+	assert_take_turns(rig);
+}
+
+static void test_no_stream_goes_before_another(void **state)
+{
+	(void)state;
+	struct h2_rig *rig = hostile_without_window();
+	h2_rig_headers(rig, 1, false, ":method", "CONNECT", ":authority", "echo", "priority", "u=0", NULL);
+	h2_rig_headers(rig, 3, false, ":method", "CONNECT", ":authority", "echo", "priority", "u=7", NULL);
+	assert_take_turns(rig);
+}
+
 static void let_pass(struct h2 *h2, uint64_t ms)
 {
 	h2->last_ms -= ms;
@@ -355,6 +408,8 @@ int main(void)
 		cmocka_unit_test(test_too_many_fields_are_answered_431_and_the_next_request_is_served),
 		cmocka_unit_test(test_malformed_requests_are_reset_and_a_flood_of_them_is_abuse),
 		cmocka_unit_test(test_resets_that_are_provoked_are_abuse),
+		cmocka_unit_test(test_no_stream_stands_below_another),
+		cmocka_unit_test(test_no_stream_goes_before_another),
 		cmocka_unit_test(test_half_a_header_block_keeps_no_idle_connection),
 		cmocka_unit_test(test_an_answered_request_without_end_keeps_no_idle_connection),
 		cmocka_unit_test(test_tiny_windows_are_abuse),

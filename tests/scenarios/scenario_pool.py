@@ -61,7 +61,7 @@ processes = {{ gatekeepers = 1; workers = {workers}; }};
         wait_until(works, "a connection through the tunnel")
 
     def assert_reset(self, sender, pattern, port=None):
-        with self.connect(port or sender.port) as local, self.assertRaises(OSError):
+        with self.assertRaises(ConnectionError), self.connect(port or sender.port) as local:  # it may be reset as it connects
             local.sendall(b"x")
             raise AssertionError(f"an answer: {local.recv(100)!r}")
         sender.wait_for(pattern)
