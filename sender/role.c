@@ -12,32 +12,41 @@ static void begin_drain(struct role_control *control, uint64_t within_ms)
 	control->on_drain(control->owner, within_ms);
 }
 
-static void on_control(uv_poll_t *poll, int status, int events)
+/* False when there is nothing more: at the moment, or ever. */
+static bool take_word(struct role_control *control)
 {
-	struct role_control *control = poll->data;
 	uint8_t body[CHANNEL_MESSAGE_MAX];
 	uint64_t within_ms;
 	uint32_t type;
 	size_t body_len;
 	int fd;
-
-	(void)status;
-	(void)events;
 	const enum ps_err err = channel_receive(control->env->control, &type, body, &body_len, &fd);
+
 	if (err == PS_E_AGAIN)
-		return;
+		return false;
 	if (err != PS_OK && err != PS_E_LIMIT) { /* a descriptor that was lost is -1 */
 		begin_drain(control, control->fallback_ms);
-		return;
+		return false;
 	}
 	if (type != ROLE_DRAIN || body_len != sizeof(within_ms)) {
 		control->on_word(control->owner, type, body, body_len, fd);
-		return;
+		return control->listening;
 	}
 	if (fd >= 0)
 		(void)close(fd);
 	memcpy(&within_ms, body, sizeof(within_ms));
 	begin_drain(control, within_ms);
+	return false;
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+	struct role_control *control = poll->data;
+
+	(void)events;
+	/* A supervisor that died with words of ours unread is an error, at which libuv stops: its last words come first. */
+	while (take_word(control) && status < 0)
+		;
 }
 
 enum ps_err role_begin(struct role_control *control, uv_loop_t *loop)
