@@ -25,6 +25,7 @@
 struct command {
 	const char *config;
 	const char *head_text;
+	const char *require_head;
 	const char *json;
 	struct args_list certificates;
 	struct args_list files;
@@ -140,10 +141,12 @@ static void print_text(const struct command *command, const struct audit_verdict
 	       verdict->first_seq, verdict->last_seq, verdict->findings);
 	if (verdict->lost > 0)
 		printf("the relay itself says that %" PRIu64 " records were not written\n", verdict->lost);
-	if (!has_certificates)
-		printf("signatures were not looked at: say -c relay.conf or --cert FILE\n");
+	if (verdict->heads == 0)
+		printf("NOTHING in it is signed: whoever can write the file may have made up all of it\n");
+	else if (!has_certificates)
+		printf("signatures were not looked at, so all of it may be made up: say -c relay.conf or --cert FILE\n");
 	else if (verdict->head_seq == 0)
-		printf("no line is signed\n");
+		printf("NOTHING in it is signed by a certificate that was given\n");
 	else
 		printf("signed up to number %" PRIu64 " of %s by the key %s; behind it %" PRIu64 " lines are not signed yet\n",
 		       verdict->head_seq, verdict->head_time, verdict->head_key, verdict->unsigned_lines);
@@ -187,6 +190,12 @@ static enum ps_err verify_files(struct command *command, struct mbedtls_x509_crt
 	return err;
 }
 
+static bool is_bad(const struct command *command, const struct audit_verdict *verdict)
+{
+	return verdict->findings > 0 || (command->head_text != NULL && !verdict->head_found) ||
+	       (command->require_head != NULL && verdict->head_seq == 0);
+}
+
 static int verify(struct command *command)
 {
 	struct mbedtls_x509_crt *certificates = NULL;
@@ -204,7 +213,7 @@ static int verify(struct command *command)
 		print_json(command, &verdict, certificates != NULL);
 	else
 		print_text(command, &verdict, certificates != NULL);
-	exit_code = verdict.findings > 0 || (command->head_text != NULL && !verdict.head_found) ? EXIT_BAD : 0;
+	exit_code = is_bad(command, &verdict) ? EXIT_BAD : 0;
 	goto done;
 failed:
 	if (command->json != NULL && command->verify != NULL)
@@ -229,12 +238,13 @@ static bool parse_head(const char *text, uint8_t head[static AUDIT_HASH_LEN])
 
 static void print_help(const struct args_option *options)
 {
-	printf("usage: portseal-relay audit verify [-c FILE | --cert FILE...] FILE...\n\n"
+	printf("usage: portseal-relay audit verify [-c FILE | --cert FILE...] [--head HEX] [--require-head] FILE...\n\n"
 	       "Give the files of a trail in the order in which they were written, the oldest first; - is standard\n"
 	       "input. Every line that was changed, moved, taken out or put in is printed with its place.\n\n");
 	args_print_help(stdout, options);
 	printf(
-		"\nExit codes: 0 every line is as it was written, 1 not, 2 usage, 3 a file or certificate cannot be read.\n");
+		"\nExit codes: 0 every line is as it was written, 1 not (or a head that was asked for is missing), 2 usage,\n"
+		"3 a file or certificate cannot be read.\n");
 }
 
 int audit_main(int argc, char *const *argv)
@@ -247,6 +257,8 @@ int audit_main(int argc, char *const *argv)
 		{ "cert", 0, "FILE", "a certificate of the relay, also an earlier one (may be repeated)", NULL,
 		  &command.certificates },
 		{ "head", 0, "HEX", "the chain of a head that was kept elsewhere: is it in the trail?", &command.head_text,
+		  NULL },
+		{ "require-head", 0, NULL, "a trail without one head that the relay's key signed is bad", &command.require_head,
 		  NULL },
 		{ "json", 0, NULL, "print one JSON object", &command.json, NULL },
 		{ "help", 'h', NULL, "print this and exit", &help, NULL },
@@ -265,9 +277,12 @@ int audit_main(int argc, char *const *argv)
 		goto usage;
 	for (size_t i = 1; i < words.n; i++)
 		command.files.at[command.files.n++] = words.at[i];
-	if (command.head_text == NULL || parse_head(command.head_text, command.head))
+	if (command.head_text != NULL && !parse_head(command.head_text, command.head))
+		(void)ps_cause_set(&cause, PS_E_CONFIG, "--head: expected the 64 hexadecimal digits of a chain");
+	else if (command.require_head != NULL && command.config == NULL && command.certificates.n == 0)
+		(void)ps_cause_set(&cause, PS_E_CONFIG, "--require-head: whose? say -c relay.conf or --cert FILE");
+	else
 		return verify(&command);
-	(void)ps_cause_set(&cause, PS_E_CONFIG, "--head: expected the 64 hexadecimal digits of a chain");
 usage:
 	fprintf(stderr, "portseal-relay: audit: %s\n", cause.text);
 	return EXIT_USAGE;

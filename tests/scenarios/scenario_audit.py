@@ -16,7 +16,7 @@ import threading
 from portseal_testing import RELAY, Process, main, run, tool, wait_until
 from reloading import Reloading
 
-VERIFIED, BAD, CONFIG = 0, 1, 3
+VERIFIED, BAD, USAGE, CONFIG = 0, 1, 2, 3
 SEND_REFUSED, SEND_UNDELIVERED = 6, 7
 
 
@@ -171,6 +171,27 @@ class Record(Audit):
         self.assertIn("signatures were not looked at", self.verify(certs=[]))
         told = json.loads(self.verify(more=["--json"]))
         self.assertEqual((told["bad"], told["signatures_checked"], told["unsigned"]), (0, True, 0))
+
+
+    def test_a_trail_that_nobody_signed_says_so_and_is_bad_where_a_head_is_required(self):
+        relay = self.start(self.audited())
+        self.assertEqual(self.send(self.port, b"x").returncode, 0)
+        self.stop_cleanly(relay)
+        self.assertNotIn("NOTHING", self.verify(more=["--require-head"]))
+        with open(self.log, "rb") as file:
+            lines = file.readlines()
+        self.assertEqual(json.loads(lines.pop())["event"], "head")
+        with open(self.log, "wb") as file:
+            file.writelines(lines)
+        for certs in (["relay"], []):
+            self.assertIn("NOTHING in it is signed", self.verify(certs=certs))
+        self.assertIn("NOTHING in it is signed", self.verify(code=BAD, more=["--require-head"]))
+        told = json.loads(self.verify(code=BAD, more=["--require-head", "--json"]))
+        self.assertEqual((told["bad"], told["heads"], told["signed_to"]), (0, 0, 0))
+        # Without a certificate there is no telling whose head it would be.
+        done = run([RELAY, "audit", "verify", "--require-head", self.log])
+        self.assertEqual((done.returncode, done.stdout), (USAGE, b""))
+        self.assertIn("--require-head", done.stderr.decode())
 
 
 class Ends(Audit):
