@@ -371,6 +371,7 @@ static void init(struct h2 *h2, const struct h2_config *config)
 	h2->scratch = config->scratch;
 	h2->linger = config->linger;
 	h2->fd = config->fd;
+	h2->share = H2_SHARE_MIN;
 	h2->idle_ms = config->idle_ms;
 	h2->last_ms = uv_now(config->loop);
 	h2->last_alert = ALERT_CLOSE_NOTIFY;

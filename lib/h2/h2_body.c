@@ -112,7 +112,7 @@ ssize_t h2_body_read(nghttp2_session *session, int32_t id, uint8_t *room, size_t
 	(void)room;
 	if (h2_is_over(h2))
 		return NGHTTP2_ERR_DEFERRED; /* the stream may be gone */
-	assert(h2->scratch->n_gathered < H2_GATHER_SIZE && max <= H2_FRAME_BODY_MAX);
+	assert(max <= H2_FRAME_BODY_MAX);
 	const size_t len = buf_len(&stream->answer) > 0 ? read_answer(stream, max, &end) : pull(stream, max, &end);
 	if (stream->reset_here || (len == 0 && !end))
 		return NGHTTP2_ERR_DEFERRED;

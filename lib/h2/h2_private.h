@@ -23,14 +23,17 @@
 #include "portseal/h2.h"
 #include "portseal/tls_stream.h"
 
-#define H2_IN_SIZE (128 * 1024)
-#define H2_GATHER_RECORDS 8 /* are sealed and written at once, and those of the frame that was begun before */
-#define H2_GATHER_SIZE (H2_GATHER_RECORDS * (size_t)TLS_FRAME_PAYLOAD)
+#define H2_IN_SIZE (512 * 1024)
 #define H2_FRAME_HEADER_LEN 9
 #define H2_FRAME_BODY_MAX (64 * 1024)           /* of a DATA frame, both ways: SETTINGS_MAX_FRAME_SIZE */
 #define H2_FRAME_BODY_SMALL (16 * 1024)         /* of one whose stream has not shown that it has more to say */
 #define H2_FRAME_MAX (H2_FRAME_BODY_MAX + 1024) /* more than one frame, or what nghttp2 gives at once */
-#define H2_PLACES (H2_GATHER_RECORDS + H2_FRAME_MAX / TLS_FRAME_PAYLOAD + 1)
+
+/* What is sealed and written at once, in records: as much as the socket took the last times, between these. The frame that
+ * is begun before that much is reached goes along. */
+#define H2_SHARE_MIN 4
+#define H2_SHARE_MAX 32
+#define H2_PLACES (H2_SHARE_MAX + H2_FRAME_MAX / TLS_FRAME_PAYLOAD + 1)
 #define H2_BODY_PLACES (H2_FRAME_MAX / TLS_FRAME_PAYLOAD + 2) /* over which one frame may lie */
 #define H2_SPANS 64
 #define H2_PIECES 128
@@ -133,9 +136,10 @@ struct h2 {
 	struct h2_scratch *scratch;
 	struct linger_set *linger;
 	int fd;
-	int mask;     /* what the poll handle waits for */
-	bool broken;  /* nothing more can be written */
-	bool settled; /* client: the peer's settings came */
+	int mask;      /* what the poll handle waits for */
+	bool broken;   /* nothing more can be written */
+	uint8_t share; /* records that the next write carries at most */
+	bool settled;  /* client: the peer's settings came */
 	bool had_capacity;
 	bool goaway_told;
 	bool notice_open; /* the shutdown notice is out, the last GOAWAY is not */

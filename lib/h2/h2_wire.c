@@ -11,7 +11,7 @@
 
 #include "h2_private.h"
 
-#define WRITES_PER_TURN 4 /* then others of the loop have theirs */
+#define WRITES_PER_TURN 2 /* then others of the loop have theirs */
 
 static bool is_transient(int number)
 {
@@ -147,6 +147,7 @@ static bool flush(struct h2 *h2)
 static size_t gather(struct h2 *h2)
 {
 	struct h2_scratch *scratch = h2->scratch;
+	const size_t enough = h2->share * (size_t)TLS_FRAME_PAYLOAD;
 	size_t before;
 
 	scratch->n_gathered = 0;
@@ -161,8 +162,20 @@ static size_t gather(struct h2 *h2)
 		assert((size_t)len <= H2_FRAME_MAX);
 		h2_gather_put(scratch, 0, frame, (size_t)len);
 		scratch->n_gathered += (size_t)len;
-	} while (scratch->n_gathered > before && scratch->n_gathered < H2_GATHER_SIZE);
+	} while (scratch->n_gathered > before && scratch->n_gathered < enough);
 	return scratch->n_gathered;
+}
+
+/* A write that was full and went out whole is followed by a larger one; one that did not, and had to be kept, by a smaller
+ * one. */
+static void adapt(struct h2 *h2, size_t len)
+{
+	const unsigned share = h2->share;
+
+	if (buf_len(&h2->pending) > 0)
+		h2->share = (uint8_t)(share / 2 < H2_SHARE_MIN ? H2_SHARE_MIN : share / 2);
+	else if (len >= share * (size_t)TLS_FRAME_PAYLOAD)
+		h2->share = (uint8_t)(share * 2 > H2_SHARE_MAX ? H2_SHARE_MAX : share * 2);
 }
 
 /* Seals what is gathered where it lies, and writes it; what the socket does not take is kept. */
@@ -182,6 +195,7 @@ static enum ps_err seal_and_write(struct h2 *h2, size_t len)
 		const size_t sent = write_some(h2, spans + first, 2 - first);
 		if (!h2->broken && sent < spans[0].iov_len + sealed_len)
 			err = buf_append_rest(&h2->pending, spans + first, 2 - first, sent);
+		adapt(h2, len);
 	}
 	buf_release(&update);
 	return err;

@@ -57,7 +57,7 @@ static void test_bytes_lie_where_their_records_are_sealed(void **state)
 		                      TLS_FRAME_PAYLOAD - 4,
 		                      TLS_FRAME_PAYLOAD - 1,
 		                      TLS_FRAME_PAYLOAD,
-		                      H2_GATHER_SIZE - 1 };
+		                      H2_SHARE_MAX * (size_t)TLS_FRAME_PAYLOAD - 1 };
 	const size_t lengths[] = { 0, 1, 17, TLS_FRAME_PAYLOAD, TLS_FRAME_PAYLOAD + 1, H2_FRAME_BODY_MAX, H2_FRAME_MAX };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
