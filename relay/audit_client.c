@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "portseal/audit_record.h"
 #include "portseal/channel.h"
+#include "portseal/clock.h"
 #include "portseal/log.h"
 
 #define RECORDS_MAX 8192 /* without an answer; of at most AUDIT_RECORD_MAX bytes */
@@ -296,23 +296,15 @@ static void on_handle_closed(uv_handle_t *handle)
 		free(client);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The role ends: what it told last is to be written. */
 static void wait_for_answers(struct audit_client *client)
 {
-	uint64_t until = now_ms() + LAST_PATIENCE_MS;
+	uint64_t until = clock_now_ms() + LAST_PATIENCE_MS;
 	struct audit_wait *wait;
 
 	STAILQ_FOREACH(wait, &client->queue, link)
 	wait->on_written = NULL;
-	while (client->n > 0 && now_ms() < until) {
+	while (client->n > 0 && clock_now_ms() < until) {
 		struct pollfd polled = { .fd = client->channel, .events = POLLIN };
 
 		send_queued(client);

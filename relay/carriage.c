@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "portseal/clock.h"
 #include "portseal/connector.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
@@ -38,14 +38,6 @@ struct carriages {
 	LIST_HEAD(carriage_list, carriage) list;
 	size_t n;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* The reason of event=closed for each way a bridge ends. */
 static const char *end_reason(enum bridge_end end)
@@ -104,7 +96,7 @@ static void record_end(const struct carriage *carriage, const struct closing *cl
 		.detail = closing->detail,
 		.in = closing->in,
 		.out = closing->out,
-		.ms = now_ms() - carriage->started_ms,
+		.ms = clock_now_ms() - carriage->started_ms,
 	};
 
 	audit_closed(carriage->all->config.audit, &entry);
@@ -121,7 +113,7 @@ static void end(struct carriage *carriage, const struct closing *closing)
 	log_word(&line, "service", service_name(carriage));
 	log_number(&line, "in", closing->in);
 	log_number(&line, "out", closing->out);
-	log_number(&line, "ms", now_ms() - carriage->started_ms);
+	log_number(&line, "ms", clock_now_ms() - carriage->started_ms);
 	if (closing->alert != ALERT_NONE)
 		log_word(&line, "alert", alert_name(closing->alert));
 	log_text(&line, "detail", closing->detail);

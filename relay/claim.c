@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "portseal/clock.h"
 #include "session_internal.h"
 
 static struct claim *of_member(struct standing_member *member)
@@ -93,7 +94,7 @@ static enum ps_err add(struct session *session, const char *asked, struct claim 
 
 	if (session->all->draining)
 		return PS_E_CLOSED;
-	if ((session->n_claims == CLAIMS_MAX && idle == NULL) || !may_ask(session, session_now_ms()))
+	if ((session->n_claims == CLAIMS_MAX && idle == NULL) || !may_ask(session, clock_now_ms()))
 		return PS_E_LIMIT;
 	struct claim *claim = calloc(1, sizeof(*claim) + size);
 	if (claim == NULL)
@@ -139,7 +140,7 @@ void claim_release(struct exchange *exchange)
 		return;
 	LIST_REMOVE(exchange, of_claim);
 	claim->n_exchanges--;
-	claim->used_ms = session_now_ms();
+	claim->used_ms = clock_now_ms();
 	exchange->claim = NULL;
 }
 

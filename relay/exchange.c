@@ -6,6 +6,7 @@
 
 #include "exchange_connect.h"
 #include "message.h"
+#include "portseal/clock.h"
 #include "portseal/log.h"
 #include "session_internal.h"
 
@@ -55,7 +56,7 @@ static void log_refused(const struct exchange *exchange, const struct problem *p
 	log_number(&line, "status", problem->status);
 	log_text(&line, "service", exchange->service); /* perhaps one that does not exist */
 	log_text(&line, "detail", private_detail != NULL && private_detail[0] != '\0' ? private_detail : problem->detail);
-	log_number(&line, "ms", session_now_ms() - exchange->started_ms);
+	log_number(&line, "ms", clock_now_ms() - exchange->started_ms);
 	log_end(&line);
 }
 
@@ -68,7 +69,7 @@ static void log_closed(const struct exchange *exchange, const struct exchange_cl
 	log_word(&line, "service", exchange->service);
 	log_number(&line, "in", closing->in);
 	log_number(&line, "out", closing->out);
-	log_number(&line, "ms", session_now_ms() - exchange->started_ms);
+	log_number(&line, "ms", clock_now_ms() - exchange->started_ms);
 	if (closing->status != 0)
 		log_number(&line, "status", closing->status);
 	if (closing->code != H2_NO_ERROR)
@@ -86,7 +87,7 @@ static struct audit_entry entry_of(const struct exchange *exchange)
 		.stream = exchange->id,
 		.who = standing_who(exchange->session->member.standing),
 		.service = exchange->service,
-		.ms = session_now_ms() - exchange->started_ms,
+		.ms = clock_now_ms() - exchange->started_ms,
 	};
 }
 
@@ -286,7 +287,7 @@ static struct exchange *exchange_new(struct session *session, struct h2_stream *
 	exchange->session = session;
 	exchange->stream = stream;
 	exchange->id = h2_stream_id(stream);
-	exchange->started_ms = session_now_ms();
+	exchange->started_ms = clock_now_ms();
 	LIST_INSERT_HEAD(&session->exchanges, exchange, link);
 	session->n_exchanges++;
 	session->all->n_exchanges++;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
+#include "portseal/clock.h"
 #include "portseal/log.h"
 
 #define BATCH_MAX 256
@@ -46,14 +46,6 @@ struct results {
 	struct ps_cause cause;
 };
 
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static enum ps_err do_call(struct results *results, struct results_call *call, int64_t now_ms)
 {
 	switch (call->verb) {
@@ -71,7 +63,7 @@ static enum ps_err do_call(struct results *results, struct results_call *call, i
 static void on_work(uv_work_t *work)
 {
 	struct results *results = work->data;
-	const int64_t now_ms = wall_ms();
+	const int64_t now_ms = clock_wall_ms();
 	struct results_call *call;
 	enum ps_err err = PS_OK;
 

@@ -5,19 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "portseal/clock.h"
 #include "portseal/log.h"
 #include "session_internal.h"
-
-uint64_t session_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* The reason of event=closed for each way a connection ends. */
 static const char *end_reason(const struct h2_report *report)
@@ -48,7 +40,7 @@ struct closing {
 
 static struct closing closing_of(const struct session *session)
 {
-	struct closing closing = { .ms = session_now_ms() - session->started_ms };
+	struct closing closing = { .ms = clock_now_ms() - session->started_ms };
 
 	if (session->fallen != REFUSAL_NONE && session->report.end == H2_ABORTED) {
 		closing.reason = refusal_name(session->fallen);
@@ -181,7 +173,7 @@ static struct session *new_session(struct sessions *sessions, const struct hando
 	session->started_ms = handover->started_ms;
 	session->max_streams = handover->max_streams;
 	session->questions = CLAIM_QUESTIONS;
-	session->questions_ms = session_now_ms();
+	session->questions_ms = clock_now_ms();
 	session->report = (struct h2_report){ .peer_alert = ALERT_NONE, .sent_alert = ALERT_NONE };
 	memcpy(session->client_pin, handover->client_pin, sizeof(session->client_pin));
 	memcpy(session->only_service, handover->service_name, sizeof(session->only_service));

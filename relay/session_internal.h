@@ -50,8 +50,6 @@ struct session {
 	char *fall_detail;
 };
 
-uint64_t session_now_ms(void);
-
 /* One of its requests has ended: perhaps the last of a connection that is over, which is freed then. */
 void session_end_if_over(struct session *session);
 

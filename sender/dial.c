@@ -13,6 +13,7 @@
 
 #include "dial_setup.h"
 #include "portseal/buf.h"
+#include "portseal/clock.h"
 #include "portseal/connector.h"
 #include "portseal/handshake.h"
 #include "portseal/judge.h"
@@ -207,7 +208,7 @@ static void on_shaken(struct dial *dial)
 	const char *alpn = handshake_alpn(dial->handshake);
 
 	handshake_secrets(dial->handshake, &dial->result.secrets);
-	dial->result.shake_ms = uv_hrtime() / 1000000 - dial->shaking_since_ms;
+	dial->result.shake_ms = clock_now_ms() - dial->shaking_since_ms;
 	dial->result.h2 = dial->config.offer != DIAL_OFFER_TLS && alpn != NULL && strcmp(alpn, DIAL_ALPN_H2) == 0;
 	if (!dial->result.h2 && !is_confirmed(dial, alpn)) {
 		listen_for_reason(dial);
@@ -297,7 +298,7 @@ static enum ps_err start_handshake(struct dial *dial)
 		.owner = dial,
 	};
 
-	dial->shaking_since_ms = uv_hrtime() / 1000000;
+	dial->shaking_since_ms = clock_now_ms();
 	if (uv_poll_init(dial->config.loop, &dial->poll, dial->fd) != 0)
 		return PS_E_NOMEM;
 	dial->poll.data = dial;

@@ -12,6 +12,7 @@
 #include "dial.h"
 #include "generation.h"
 #include "portseal/buf.h"
+#include "portseal/clock.h"
 #include "portseal/handover.h"
 #include "portseal/log.h"
 #include "portseal/rest.h"
@@ -213,7 +214,7 @@ static void take_request(struct dialer *dialer, unsigned slot, const struct hand
 			.dialer = dialer,
 			.slot = slot,
 			.asked = *asked,
-			.started_ms = uv_hrtime() / 1000000,
+			.started_ms = clock_now_ms(),
 		};
 	if (request == NULL || start_dial(dialer, request) != PS_OK) {
 		free(request);

@@ -7,6 +7,7 @@
 
 #include "doctor_steps.h"
 #include "portseal/args.h"
+#include "portseal/clock.h"
 #include "usage.h"
 
 static bool (*const hops[])(struct doctor *) = {
@@ -90,7 +91,7 @@ int doctor_main(int argc, char *const *argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	doctor->options = &options;
 	doctor->report.out = stdout;
-	doctor->report.now_ms = doctor_now_ms;
+	doctor->report.now_ms = clock_now_ms;
 	doctor->report.json = json != NULL;
 	const int code = run(doctor);
 	free(doctor);

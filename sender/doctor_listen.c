@@ -8,6 +8,7 @@
 
 #include "doctor_report.h"
 #include "portseal/buf.h"
+#include "portseal/clock.h"
 #include "portseal/record.h"
 #include "portseal/tls_stream.h"
 
@@ -38,21 +39,21 @@ static bool look(struct tls_stream *stream, struct buf *wire, struct buf *reply,
 static bool wait_readable(int fd, uint64_t deadline_ms)
 {
 	struct pollfd polled = { .fd = fd, .events = POLLIN };
-	uint64_t now = doctor_now_ms();
+	uint64_t now = clock_now_ms();
 
 	while (now < deadline_ms) {
 		const uint64_t left_ms = deadline_ms - now;
 
 		if (poll(&polled, 1, left_ms < INT32_MAX ? (int)left_ms : INT32_MAX) > 0)
 			return true;
-		now = doctor_now_ms();
+		now = clock_now_ms();
 	}
 	return false;
 }
 
 static enum ps_err hear(int fd, struct tls_stream *stream, uint64_t wait_ms, struct buf *wire, struct heard *heard)
 {
-	const uint64_t deadline_ms = doctor_now_ms() + wait_ms;
+	const uint64_t deadline_ms = clock_now_ms() + wait_ms;
 	struct buf reply = BUF_INIT; /* answers to a KeyUpdate: nothing follows from us, so they need not go out */
 	bool over = false;
 

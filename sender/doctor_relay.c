@@ -11,6 +11,7 @@
 #include "doctor_advice.h"
 #include "doctor_listen.h"
 #include "portseal/certificate.h"
+#include "portseal/clock.h"
 
 static bool end_ok(struct doctor *doctor, struct doctor_finding *finding)
 {
@@ -143,7 +144,7 @@ bool doctor_check_tls(struct doctor *doctor)
 	if (failed == DOCTOR_TLS)
 		return fail_handshake(doctor, finding);
 	if (doctor->dial.shake_ms > 0)
-		finding->started_ms = doctor_now_ms() - doctor->dial.shake_ms; /* without what was listened for behind it */
+		finding->started_ms = clock_now_ms() - doctor->dial.shake_ms; /* without what was listened for behind it */
 	(void)end_ok(doctor, finding);
 
 	if (failed == DOCTOR_RELAY || doctor->dial.accepted) {
@@ -225,7 +226,7 @@ static bool report_application(struct doctor *doctor, const struct heard *heard,
 
 bool doctor_check_delivery(struct doctor *doctor)
 {
-	const uint64_t started_ms = doctor_now_ms();
+	const uint64_t started_ms = clock_now_ms();
 	const uint64_t wait_ms =
 		doctor->options->timeout != NULL ? doctor->config->timeouts.progress_ms : (uint64_t)DOCTOR_WAIT_MS;
 	struct heard heard;

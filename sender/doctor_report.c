@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <uv.h>
 
 #define JSON_TEXT_MAX (2 * DOCTOR_TEXT_MAX) /* what is escaped already grows by its backslashes at most */
 
@@ -22,11 +21,6 @@ static const char *const names[DOCTOR_N_STEPS] = {
 const char *doctor_step_name(enum doctor_step step)
 {
 	return names[step];
-}
-
-uint64_t doctor_now_ms(void)
-{
-	return uv_hrtime() / 1000000;
 }
 
 static bool is_warning(const struct doctor_finding *finding)

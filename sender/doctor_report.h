@@ -42,7 +42,7 @@ struct doctor_finding {
 struct doctor_report {
 	FILE *out;
 	bool json;
-	uint64_t (*now_ms)(void); /* doctor_now_ms but in tests */
+	uint64_t (*now_ms)(void); /* clock_now_ms but in tests */
 	enum outcome_code code;
 	size_t n;
 	struct doctor_finding findings[DOCTOR_N_STEPS];
@@ -60,7 +60,5 @@ void doctor_conclude(const struct doctor_report *report);
 
 /* "relay": the word of the line. */
 const char *doctor_step_name(enum doctor_step step);
-
-uint64_t doctor_now_ms(void);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -18,6 +17,7 @@
 #include "dial.h"
 #include "portseal/aead.h"
 #include "portseal/args.h"
+#include "portseal/clock.h"
 #include "portseal/text.h"
 #include "portseal/units.h"
 #include "send_many.h"
@@ -77,11 +77,6 @@ static const char *const exit_codes =
 	"  7  the relay could not deliver: application down, reset, timed out\n"
 	"  8  over a limit: size, rate, or a full spool\n"
 	"  75 kept in the spool, to be delivered later\n";
-
-static uint64_t now_ms(void)
-{
-	return uv_hrtime() / 1000000;
-}
 
 static void say(const struct sending *sending, const char *format, ...) PS_PRINTF(2, 3);
 
@@ -211,7 +206,7 @@ static void pump(struct sending *sending)
 	sending->outcome = report.outcome;
 	say(sending, "sent %" PRIu64 " bytes", report.sent);
 	say(sending, "received %" PRIu64 " bytes of reply", report.received);
-	say(sending, "took %" PRIu64 " ms", now_ms() - sending->started_ms);
+	say(sending, "took %" PRIu64 " ms", clock_now_ms() - sending->started_ms);
 }
 
 static struct outcome_names names_of(const struct sending *sending, char relay_text[static ADDRESS_TEXT_MAX])
@@ -259,7 +254,7 @@ static void post_one(struct sending *sending)
 	say(sending, "sent %" PRIu64 " bytes", result.sent);
 	say(sending, "received %" PRIu64 " bytes of reply", result.reply_len);
 	keep_receipt(sending, &config.names, &result);
-	say(sending, "took %" PRIu64 " ms", now_ms() - sending->started_ms);
+	say(sending, "took %" PRIu64 " ms", clock_now_ms() - sending->started_ms);
 }
 
 static void post_many(struct sending *sending)
@@ -395,7 +390,7 @@ static int run(const struct send_options *options, uint64_t in_flight)
 		.verbose = options->verbose != NULL,
 		.in_flight = in_flight,
 		.input_fd = -1,
-		.started_ms = now_ms(),
+		.started_ms = clock_now_ms(),
 		.dial = { .fd = -1 },
 	};
 

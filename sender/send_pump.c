@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "portseal/buf.h"
+#include "portseal/clock.h"
 #include "portseal/net.h"
 #include "portseal/record.h"
 
@@ -54,14 +54,6 @@ struct pump {
 	bool more;     /* whole records lie behind these */
 	uint8_t chunk[CHUNK_LEN];
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* The first failure is the one that is told. */
 static void fail(struct pump *pump, enum outcome_code code, const char *format, ...) PS_PRINTF(3, 4);
@@ -173,7 +165,7 @@ static void read_relay(struct pump *pump)
 			on_relay_gone(pump, n == 0 ? 0 : errno);
 		return;
 	}
-	pump->moved_ms = now_ms();
+	pump->moved_ms = clock_now_ms();
 	if (pump->relay == RELAY_CONFIRMS)
 		return; /* nothing counts behind a close_notify */
 	pump->wire.end += (size_t)n;
@@ -199,7 +191,7 @@ static void write_relay(struct pump *pump)
 			on_write_failed(pump);
 		return;
 	}
-	pump->moved_ms = now_ms();
+	pump->moved_ms = clock_now_ms();
 	buf_consume(&pump->out, (size_t)n);
 	if (buf_len(&pump->out) > 0)
 		return;
@@ -230,7 +222,7 @@ static void read_input(struct pump *pump)
 	const ssize_t n = read(pump->config->input_fd, pump->chunk, sizeof(pump->chunk));
 
 	if (n >= 0) {
-		pump->moved_ms = now_ms();
+		pump->moved_ms = clock_now_ms();
 		seal(pump, (size_t)n);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		fail(pump, OUTCOME_USAGE, "%s: cannot be read: %s", pump->config->input_name, strerror(errno));
@@ -265,7 +257,7 @@ static void write_output(struct pump *pump)
 		pump->more = false;
 		return;
 	}
-	pump->moved_ms = now_ms();
+	pump->moved_ms = clock_now_ms();
 	pump->report->received += (uint64_t)n;
 	span->iov_base = (uint8_t *)span->iov_base + n;
 	span->iov_len -= (size_t)n;
@@ -304,7 +296,7 @@ static int patience(struct pump *pump)
 
 	if (reply_waits(pump) || !relays_turn)
 		return -1;
-	const uint64_t waited_ms = now_ms() - pump->moved_ms;
+	const uint64_t waited_ms = clock_now_ms() - pump->moved_ms;
 	if (waited_ms >= pump->config->timeout_ms)
 		return 0;
 	const uint64_t left_ms = pump->config->timeout_ms - waited_ms;
@@ -374,7 +366,7 @@ void send_pump_run(const struct send_pump_config *config, struct send_pump_repor
 		.config = config,
 		.report = report,
 		.output = output_kind_of(config->output_fd),
-		.moved_ms = now_ms(),
+		.moved_ms = clock_now_ms(),
 		.out = BUF_INIT,
 		.wire = BUF_INIT,
 	};

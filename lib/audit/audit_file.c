@@ -10,11 +10,11 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "audit_tail.h"
 #include "portseal/buf.h"
+#include "portseal/clock.h"
 #include "portseal/seal.h"
 
 #define FILE_MODE 0600
@@ -44,14 +44,6 @@ struct audit_file {
 	uint64_t head_seq;  /* in it; 0: none */
 	uint8_t head[AUDIT_HASH_LEN];
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 enum ps_err audit_file_new(const struct audit_file_config *config, struct audit_file **file)
 {
@@ -174,7 +166,7 @@ static void begin_line(struct audit_file *file, struct text *text, char storage[
                        const char *event)
 {
 	text_init(text, storage, AUDIT_LINE_MAX);
-	audit_line_begin(text, &file->chain, now_ms(), event);
+	audit_line_begin(text, &file->chain, clock_wall_ms(), event);
 }
 
 static enum ps_err end_line(struct audit_file *file, struct text *text)

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "introduce.h"
 #include "portseal/channel.h"
+#include "portseal/clock.h"
 #include "portseal/log.h"
 
 #define SHORT_LIFE_MS 10000
@@ -22,14 +22,6 @@
 #define RETIRE_MS 120000
 #define GATEKEEPER_YIELDS 10 /* steps of niceness below the supervisor and the workers */
 #define PROCESS_NAME_MAX 16  /* of the kernel, with its NUL */
-
-uint64_t children_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 const char *children_kind_name(enum role_kind kind)
 {
@@ -242,7 +234,7 @@ static void tell_of_slots(const struct children *children, const struct child *g
 
 static void back_off(struct child *child)
 {
-	uint64_t now = children_now_ms();
+	uint64_t now = clock_now_ms();
 
 	if (now - child->forked_ms >= SHORT_LIFE_MS)
 		child->backoff_ms = 0;
@@ -265,7 +257,7 @@ static void start(struct children *children, struct child *child)
 	int audit = -1;
 	pid_t pid = -1;
 
-	child->forked_ms = children_now_ms();
+	child->forked_ms = clock_now_ms();
 	if (channel_pair(ends) != PS_OK || introduce_open(children, child, &audit) != PS_OK || (pid = fork()) < 0) {
 		log_event(LOG_ERROR, "role-not-started", "%s %u: %s", children_kind_name(child->kind), child->index,
 		          strerror(errno));
@@ -302,14 +294,14 @@ void children_start_auditor(struct children *children)
 {
 	for (unsigned i = 0; i < children->n; i++)
 		if (children->at[i].kind == ROLE_AUDITOR && is_due(&children->at[i]) &&
-		    children->at[i].restart_ms <= children_now_ms())
+		    children->at[i].restart_ms <= clock_now_ms())
 			start(children, &children->at[i]);
 }
 
 void children_start_due(struct children *children)
 {
 	for (unsigned i = 0; i < children->n; i++)
-		if (is_due(&children->at[i]) && children->at[i].restart_ms <= children_now_ms())
+		if (is_due(&children->at[i]) && children->at[i].restart_ms <= clock_now_ms())
 			start(children, &children->at[i]);
 }
 
@@ -368,7 +360,7 @@ void children_drop_trial(struct children *children)
 			continue;
 		child->standing = child->pid > 0 ? CHILD_RETIRING : CHILD_VACANT;
 		child->told_to_drain = true;
-		child->retired_ms = children_now_ms();
+		child->retired_ms = clock_now_ms();
 		if (child->pid > 0)
 			kill(child->pid, SIGKILL);
 	}
@@ -386,7 +378,7 @@ static void replace(struct child *auditor)
 {
 	auditor->told_to_drain = true;
 	auditor->replaced = true;
-	auditor->retired_ms = children_now_ms();
+	auditor->retired_ms = clock_now_ms();
 	tell_or_kill(auditor, ROLE_RETIRE, NULL, 0);
 }
 
@@ -394,7 +386,7 @@ static void retire(struct child *child)
 {
 	child->standing = CHILD_RETIRING;
 	child->told_to_drain = true;
-	child->retired_ms = children_now_ms();
+	child->retired_ms = clock_now_ms();
 	tell_or_kill(child, ROLE_RETIRE, NULL, 0);
 }
 
@@ -413,12 +405,12 @@ void children_end_overdue(struct children *children)
 	for (unsigned i = 0; i < children->n; i++) {
 		struct child *child = &children->at[i];
 
-		if (!is_ending(child) || children_now_ms() < overdue_ms(children, child))
+		if (!is_ending(child) || clock_now_ms() < overdue_ms(children, child))
 			continue;
 		log_event(LOG_WARN, "role-killed", "%s %u of generation %u did not finish", children_kind_name(child->kind),
 		          child->index, child->generation);
 		kill(child->pid, SIGKILL);
-		child->retired_ms = children_now_ms(); /* it takes a moment to die: once is enough */
+		child->retired_ms = clock_now_ms(); /* it takes a moment to die: once is enough */
 	}
 }
 

@@ -53,7 +53,6 @@ struct children {
 	uint64_t untold; /* connections that ended with their worker, not told to an auditor yet */
 };
 
-uint64_t children_now_ms(void);
 const char *children_kind_name(enum role_kind kind);
 
 /* Adds gatekeepers of another generation, on trial. PS_E_LIMIT: too many of earlier ones still retire. */

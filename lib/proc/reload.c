@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "portseal/clock.h"
 #include "portseal/log.h"
 
 #define TRIAL_MS 30000
@@ -19,7 +20,7 @@ void reload_init(struct reload *reload, const struct supervisor_config *config, 
 	*reload = (struct reload){ .config = config, .children = children, .daemon = config->daemon, .generation = 1 };
 	reload->since = time(NULL);
 	reload->fingerprint = reload->seen = look_at_files(reload);
-	reload->look_ms = children_now_ms() + LOOK_MS;
+	reload->look_ms = clock_now_ms() + LOOK_MS;
 }
 
 static void note_failure(struct reload *reload, const char *why)
@@ -53,7 +54,7 @@ void reload_begin(struct reload *reload)
 		return;
 	}
 	reload->on_trial = true;
-	reload->trial_end_ms = children_now_ms() + (reload->config->trial_ms > 0 ? reload->config->trial_ms : TRIAL_MS);
+	reload->trial_end_ms = clock_now_ms() + (reload->config->trial_ms > 0 ? reload->config->trial_ms : TRIAL_MS);
 }
 
 static void end_trial(struct reload *reload)
@@ -103,7 +104,7 @@ static void commit(struct reload *reload)
 /* A change counts once it has been the same for two looks: files are written one after the other. */
 static void watch_files(struct reload *reload)
 {
-	uint64_t now = children_now_ms();
+	uint64_t now = clock_now_ms();
 	uint64_t seen;
 
 	if (now < reload->look_ms)
@@ -126,7 +127,7 @@ void reload_go_on(struct reload *reload)
 {
 	if (reload->on_trial && children_trial_ready(reload->children))
 		commit(reload);
-	else if (reload->on_trial && children_now_ms() >= reload->trial_end_ms)
+	else if (reload->on_trial && clock_now_ms() >= reload->trial_end_ms)
 		reload_fail(reload, "its gatekeepers were not ready in time");
 	if (!reload->on_trial && reload->again) {
 		reload->again = false;

@@ -14,6 +14,7 @@
 #include "children.h"
 #include "introduce.h"
 #include "portseal/channel.h"
+#include "portseal/clock.h"
 #include "portseal/log.h"
 #include "reload.h"
 #include "status.h"
@@ -125,7 +126,7 @@ static void on_control(struct supervisor *supervisor, struct child *child)
 
 static void log_death(const struct supervisor *supervisor, const struct child *child, int status, uint64_t lost)
 {
-	uint64_t now = children_now_ms();
+	uint64_t now = clock_now_ms();
 	struct log_line line;
 
 	log_begin(&line, LOG_ERROR, 0, "role-died");
@@ -188,7 +189,7 @@ static enum role_kind drain_second(const struct supervisor *supervisor)
 
 static void drain_kind(struct supervisor *supervisor, enum role_kind kind)
 {
-	uint64_t now = children_now_ms();
+	uint64_t now = clock_now_ms();
 	uint64_t left_ms = supervisor->drain_end_ms > now ? supervisor->drain_end_ms - now : 0;
 
 	for (unsigned i = 0; i < supervisor->children.n; i++) {
@@ -202,7 +203,7 @@ static void drain_kind(struct supervisor *supervisor, enum role_kind kind)
 static void begin_drain(struct supervisor *supervisor)
 {
 	log_event(LOG_INFO, "draining", "at most %" PRIu64 " ms", supervisor->config->drain_ms);
-	supervisor->drain_end_ms = children_now_ms() + supervisor->config->drain_ms;
+	supervisor->drain_end_ms = clock_now_ms() + supervisor->config->drain_ms;
 	supervisor->kill_ms = supervisor->drain_end_ms + KILL_GRACE_MS;
 	supervisor->phase = PHASE_DRAIN_FIRST;
 	reload_stop(&supervisor->reload);
@@ -213,7 +214,7 @@ static void begin_drain(struct supervisor *supervisor)
 
 static void go_on_draining(struct supervisor *supervisor)
 {
-	if (children_now_ms() >= supervisor->kill_ms) {
+	if (clock_now_ms() >= supervisor->kill_ms) {
 		stop_at_once(supervisor, EXIT_CUT);
 		return;
 	}
@@ -258,7 +259,7 @@ static void on_signal(struct supervisor *supervisor)
 
 static int turn_timeout(const struct supervisor *supervisor)
 {
-	uint64_t now = children_now_ms();
+	uint64_t now = clock_now_ms();
 	uint64_t until = is_draining(supervisor) ? supervisor->kill_ms : children_next_start_ms(&supervisor->children);
 	uint64_t reload_ms = supervisor->phase == PHASE_SERVING ? reload_next_ms(&supervisor->reload) : UINT64_MAX;
 

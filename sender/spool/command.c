@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/command.h"
 
-#include <time.h>
-
 enum outcome_code command_code(enum ps_err err)
 {
 	switch (err) {
@@ -38,14 +36,6 @@ enum ps_err command_load(const struct config_options *options, struct sender_con
 	}
 	*config = loaded;
 	return PS_OK;
-}
-
-int64_t command_now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 const char *command_state(enum spool_state state)

@@ -16,9 +16,6 @@ enum outcome_code command_code(enum ps_err err);
 enum ps_err command_load(const struct config_options *options, struct sender_config **config, struct outcome *outcome)
 	PS_MUST_CHECK;
 
-/* Milliseconds since 1970. */
-int64_t command_now_ms(void);
-
 /* "waiting", "under-way", "dead" */
 const char *command_state(enum spool_state state);
 

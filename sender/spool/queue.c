@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "portseal/clock.h"
 #include "portseal/text.h"
 #include "spool/command.h"
 #include "spool/queue_print.h"
@@ -262,7 +263,7 @@ static bool check_which(struct queue *queue, const char *command, const char *fl
 
 static void retry(struct queue *queue)
 {
-	const struct spool_retry anew = { .now_ms = command_now_ms(), .ttl_ms = queue->config->spool.ttl_ms };
+	const struct spool_retry anew = { .now_ms = clock_wall_ms(), .ttl_ms = queue->config->spool.ttl_ms };
 	struct spool_message message;
 	struct ps_cause cause;
 	uint64_t n = 0;

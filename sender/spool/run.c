@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "portseal/aead.h"
+#include "portseal/clock.h"
 #include "portseal/handshake.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
@@ -122,7 +123,7 @@ static void close_when_done(struct run *run)
 static void on_turn(uv_timer_t *timer)
 {
 	struct run *run = timer->data;
-	const struct courier_time now = { .steady_ms = uv_hrtime() / 1000000, .wall_ms = command_now_ms() };
+	const struct courier_time now = { .steady_ms = clock_now_ms(), .wall_ms = clock_wall_ms() };
 	struct ps_cause cause;
 	uint64_t next_ms;
 	const enum ps_err err = courier_turn(run->courier, &now, &next_ms, &cause);
@@ -331,7 +332,7 @@ static enum ps_err take_over(struct run *run, uint64_t *reclaimed, struct ps_cau
 	if (err == PS_OK)
 		err = spool_check(run->spool, cause);
 	if (err == PS_OK)
-		err = spool_reclaim(run->spool, command_now_ms(), reclaimed, cause);
+		err = spool_reclaim(run->spool, clock_wall_ms(), reclaimed, cause);
 	if (err == PS_OK)
 		spool_set_patience(run->spool, PATIENCE_MS);
 	return err;

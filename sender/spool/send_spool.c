@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "portseal/clock.h"
 #include "portseal/text.h"
 #include "portseal/units.h"
 #include "spool/command.h"
@@ -81,7 +82,7 @@ static bool put(struct keeping *keeping)
 	const struct spool_settings *settings = &keeping->config->config->spool;
 	const struct spool_put_config putting = {
 		.service = keeping->config->config->service,
-		.now_ms = command_now_ms(),
+		.now_ms = clock_wall_ms(),
 		.ttl_ms = settings->ttl_ms,
 		.max_messages = settings->max_messages,
 		.max_bytes = settings->max_bytes,
@@ -129,9 +130,9 @@ static bool look(struct keeping *keeping, uint64_t dropped_before)
 
 static void wait_for_delivery(struct keeping *keeping, uint64_t dropped_before)
 {
-	const uint64_t until_ms = uv_hrtime() / 1000000 + keeping->config->wait_ms;
+	const uint64_t until_ms = clock_now_ms() + keeping->config->wait_ms;
 
-	while (!look(keeping, dropped_before) && uv_hrtime() / 1000000 < until_ms)
+	while (!look(keeping, dropped_before) && clock_now_ms() < until_ms)
 		(void)poll(NULL, 0, LOOK_MS);
 }
 
