@@ -262,7 +262,7 @@ void exchange_cut(struct exchange *exchange)
 		refuse_full(exchange, "drain", "the relay ends");
 }
 
-/* The client gave up before its right was known. */
+/* The client gave up before its right was known, or its kind had anything to do with the stream. */
 static void on_closed_early(void *owner, struct h2_stream *stream, const struct h2_stream_end *end)
 {
 	struct exchange *exchange = owner;

@@ -35,8 +35,9 @@ struct exchange_kind {
 	/* The header is at hand: keeps what is needed of it in exchange->work. False: exchange_refuse was called. NULL: nothing
 	 * is needed. */
 	bool (*prepare)(struct exchange *exchange, const struct h2_request *request);
-	/* Its client may: carries it. Attaches events of its own to exchange->stream, and sees to it that exchange_refuse or
-	 * exchange_close is called at the end; from the stream's on_closed at the latest. */
+	/* Its client may: carries it, and sees to it that exchange_refuse or exchange_close is called at the end; from the
+	 * stream's on_closed at the latest. Until it attaches events of its own to exchange->stream, those of exchange.c close
+	 * an exchange whose client gives up. */
 	void (*begin)(struct exchange *exchange, const struct service_terms *terms);
 	/* After begin: its right is gone, or the daemon ends. Resets the stream with `code` and ends it, at once or later. */
 	void (*abort)(struct exchange *exchange, enum h2_code code);

@@ -96,22 +96,6 @@ static void on_target(void *owner, enum connect_result result, int fd, const cha
 	start_pipe(exchange, fd);
 }
 
-/* The client gave up before the target was reached. */
-static void on_closed(void *owner, struct h2_stream *stream, const struct h2_stream_end *end)
-{
-	struct exchange *exchange = owner;
-	const struct exchange_closing closing = {
-		.reason = end->fate == H2_FATE_CUT ? "connection-ended" : "client-reset",
-		.code = end->code,
-	};
-
-	(void)stream;
-	exchange->stream = NULL;
-	exchange_close(exchange, &closing);
-}
-
-static const struct h2_stream_events connecting_events = { .on_closed = on_closed };
-
 static void begin(struct exchange *exchange, const struct service_terms *terms)
 {
 	const struct problem no_memory = { .status = 503, .reason = "no-memory" };
@@ -130,7 +114,6 @@ static void begin(struct exchange *exchange, const struct service_terms *terms)
 		return;
 	}
 	tunnel->idle_ms = terms->idle_ms;
-	h2_stream_attach(exchange->stream, &connecting_events, exchange);
 }
 
 static void abort_tunnel(struct exchange *exchange, enum h2_code code)

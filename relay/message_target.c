@@ -374,11 +374,6 @@ bool message_target_is_hungry(const struct message_target *target)
 	return buf_len(&target->kept) == 0;
 }
 
-bool message_target_is_delivered(const struct message_target *target)
-{
-	return target->state == TARGET_DELIVERED;
-}
-
 uint64_t message_target_taken(const struct message_target *target)
 {
 	return target->taken;

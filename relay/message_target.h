@@ -69,8 +69,6 @@ bool message_target_has_reply(const struct message_target *target);
 /* Nothing of the payload is kept: it is not the application that is waited for. */
 bool message_target_is_hungry(const struct message_target *target);
 
-bool message_target_is_delivered(const struct message_target *target);
-
 uint64_t message_target_taken(const struct message_target *target);
 
 /* Closes it: cleanly if it was delivered and `clean` is set, else by a reset. No event follows. NULL is harmless. */

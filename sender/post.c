@@ -355,11 +355,6 @@ bool post_is_open(const struct post *post)
 	return !post->going;
 }
 
-size_t post_under_way(const struct post *post)
-{
-	return post->n;
-}
-
 void post_shut(struct post *post)
 {
 	post->going = true;
@@ -439,13 +434,6 @@ void post_taken(struct post_message *message, size_t len)
 	moved(message);
 	if (message->stream != NULL)
 		h2_stream_consume(message->stream, len);
-}
-
-void post_cancel(struct post_message *message)
-{
-	if (message->stream != NULL)
-		h2_stream_abandon(message->stream, H2_CANCEL);
-	message_free(message);
 }
 
 bool post_is_key(const char *key)

@@ -56,9 +56,6 @@ size_t post_room(const struct post *post);
 /* True while it may take messages, now or later; false once it is ending: dial another for what is left. */
 bool post_is_open(const struct post *post);
 
-/* Messages under way. */
-size_t post_under_way(const struct post *post);
-
 /* Lets those under way end, then the connection; on_end follows. */
 void post_shut(struct post *post);
 
@@ -111,9 +108,6 @@ enum ps_err post_begin(struct post *post, const struct post_message_config *conf
 
 void post_ready(struct post_message *message);
 void post_taken(struct post_message *message, size_t len);
-
-/* Resets it; on_done is not called. Not from within another message's on_done. */
-void post_cancel(struct post_message *message);
 
 /* True for what may stand as an idempotency key. */
 bool post_is_key(const char *key);

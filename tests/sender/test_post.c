@@ -397,13 +397,11 @@ static void test_many_at_once_each_have_their_own_fate(void **state)
 	start(PLAY_REPLY);
 	for (size_t i = 0; i < MESSAGES_MAX; i++)
 		begin(&told[i], LEN_MAX, NULL);
-	assert_int_equal(post_under_way(rig.post), MESSAGES_MAX);
 	for (size_t i = 0; i < MESSAGES_MAX; i++) {
 		turn_until(&told[i].done);
 		assert_int_equal(told[i].result.fate, POST_DELIVERED);
 		assert_true(told[i].reply_is_payload);
 	}
-	assert_int_equal(post_under_way(rig.post), 0);
 	stop();
 }
 
@@ -542,18 +540,6 @@ static void test_a_refused_certificate_is_told_by_every_message(void **state)
 	assert_int_equal(rig.ended.code, OUTCOME_REFUSED);
 }
 
-static void test_a_cancelled_message_is_heard_of_no_more(void **state)
-{
-	(void)state;
-	struct told told = { .source_waits = true };
-
-	start(PLAY_REPLY);
-	begin(&told, POST_LENGTH_UNKNOWN, NULL);
-	post_cancel(told.message);
-	stop();
-	assert_false(told.done);
-}
-
 static void test_a_relay_that_leaves_takes_no_more(void **state)
 {
 	(void)state;
@@ -606,7 +592,6 @@ int main(void)
 		cmocka_unit_test(test_a_source_that_is_not_as_long_as_told_never_ends_cleanly),
 		cmocka_unit_test(test_our_own_input_may_take_its_time),
 		cmocka_unit_test(test_a_refused_certificate_is_told_by_every_message),
-		cmocka_unit_test(test_a_cancelled_message_is_heard_of_no_more),
 		cmocka_unit_test(test_a_relay_that_leaves_takes_no_more),
 		cmocka_unit_test(test_keys_are_visible_ascii),
 	};
