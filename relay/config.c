@@ -226,30 +226,6 @@ static const struct conf_key timeout_keys[] = {
 };
 #undef IN
 
-#define IN(field) offsetof(struct relay_config, log.field) - offsetof(struct relay_config, log)
-static const struct conf_key log_keys[] = {
-	{ .name = "level",
-	  .type = CONF_CUSTOM,
-	  .offset = IN(level),
-	  .parse = conf_field_log_level,
-	  .default_text = "info" },
-	{ .name = "format",
-	  .type = CONF_CUSTOM,
-	  .offset = IN(format),
-	  .parse = conf_field_log_format,
-	  .default_text = "text" },
-	END,
-};
-#undef IN
-
-#define IN(field) offsetof(struct relay_config, processes.field) - offsetof(struct relay_config, processes)
-static const struct conf_key process_keys[] = {
-	{ .name = "gatekeepers", .type = CONF_COUNT, .offset = IN(gatekeepers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
-	{ .name = "workers", .type = CONF_COUNT, .offset = IN(workers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
-	END,
-};
-#undef IN
-
 #define IN(field) offsetof(struct relay_config, messages.field) - offsetof(struct relay_config, messages)
 static const struct conf_key message_keys[] = {
 	{ .name = "store", .type = CONF_PATH, .offset = IN(store) },
@@ -301,8 +277,8 @@ static const struct conf_key relay_keys[] = {
 	  .line_offset = offsetof(struct relay_service, line) },
 	{ .name = "limits", .type = CONF_GROUP, .offset = IN(limits), .keys = limit_keys },
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
-	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
-	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
+	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = conf_group_log_keys },
+	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = conf_group_processes_keys },
 	{ .name = "audit", .type = CONF_GROUP, .offset = IN(audit), .keys = config_audit_keys },
 	{ .name = "on_revoke",
 	  .type = CONF_CUSTOM,
@@ -477,10 +453,7 @@ enum ps_err config_load(const char *path, struct relay_config **config, struct p
 		err = check_whole(made, cause);
 	if (err != PS_OK)
 		goto done;
-	if (made->processes.gatekeepers == 0)
-		made->processes.gatekeepers = conf_field_cores();
-	if (made->processes.workers == 0)
-		made->processes.workers = conf_field_cores();
+	conf_group_processes_complete(&made->processes);
 	*config = made;
 	made = NULL;
 

@@ -15,8 +15,8 @@
 #include "portseal/audit_record.h"
 #include "portseal/conf.h"
 #include "portseal/conf_field.h"
+#include "portseal/conf_group.h"
 #include "portseal/err.h"
-#include "portseal/log.h"
 #include "portseal/trust.h"
 #include "reply_end.h"
 
@@ -88,13 +88,8 @@ struct relay_config {
 		uint64_t handshake_ms, connect_ms, idle_ms, drain_ms;
 		uint64_t message_ms; /* the whole exchange of one message, from its header to the end of its reply */
 	} timeouts;
-	struct {
-		enum log_level level;
-		enum log_format format;
-	} log;
-	struct {
-		uint64_t gatekeepers, workers; /* at least 1; one for each core unless the file says otherwise */
-	} processes;
+	struct conf_group_log log;
+	struct conf_group_processes processes; /* at least 1 of each */
 	struct relay_audit audit;
 	enum on_revoke on_revoke;
 	enum reload_on reload;

@@ -116,30 +116,6 @@ static const struct conf_key pool_keys[] = {
 };
 #undef IN
 
-#define IN(field) offsetof(struct sender_config, log.field) - offsetof(struct sender_config, log)
-static const struct conf_key log_keys[] = {
-	{ .name = "level",
-	  .type = CONF_CUSTOM,
-	  .offset = IN(level),
-	  .parse = conf_field_log_level,
-	  .default_text = "info" },
-	{ .name = "format",
-	  .type = CONF_CUSTOM,
-	  .offset = IN(format),
-	  .parse = conf_field_log_format,
-	  .default_text = "text" },
-	END,
-};
-#undef IN
-
-#define IN(field) offsetof(struct sender_config, processes.field) - offsetof(struct sender_config, processes)
-static const struct conf_key process_keys[] = {
-	{ .name = "gatekeepers", .type = CONF_COUNT, .offset = IN(gatekeepers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
-	{ .name = "workers", .type = CONF_COUNT, .offset = IN(workers), .min = 1, .max = CONF_FIELD_PROCESSES_MAX },
-	END,
-};
-#undef IN
-
 #define IN(field) offsetof(struct sender_config, field)
 static const struct conf_key sender_keys[] = {
 	{ .name = "relays",
@@ -170,8 +146,8 @@ static const struct conf_key sender_keys[] = {
 	  .default_text = "signal" },
 	{ .name = "status", .type = CONF_PATH, .offset = IN(status) },
 	{ .name = "timeouts", .type = CONF_GROUP, .offset = IN(timeouts), .keys = timeout_keys },
-	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = log_keys },
-	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = process_keys },
+	{ .name = "log", .type = CONF_GROUP, .offset = IN(log), .keys = conf_group_log_keys },
+	{ .name = "processes", .type = CONF_GROUP, .offset = IN(processes), .keys = conf_group_processes_keys },
 	{ .name = "spool", .type = CONF_GROUP, .offset = IN(spool), .keys = spool_settings_keys },
 	END,
 };
@@ -338,10 +314,7 @@ enum ps_err config_load(const struct config_options *options, bool needs_tunnels
 		err = check_complete(made, needs_tunnels, cause);
 	if (err != PS_OK)
 		goto done;
-	if (made->processes.gatekeepers == 0)
-		made->processes.gatekeepers = conf_field_cores();
-	if (made->processes.workers == 0)
-		made->processes.workers = conf_field_cores();
+	conf_group_processes_complete(&made->processes);
 	*config = made;
 	made = NULL;
 

@@ -14,8 +14,8 @@
 #include "portseal/address.h"
 #include "portseal/conf.h"
 #include "portseal/conf_field.h"
+#include "portseal/conf_group.h"
 #include "portseal/err.h"
-#include "portseal/log.h"
 #include "relays.h"
 #include "spool/settings.h"
 
@@ -62,13 +62,8 @@ struct sender_config {
 		uint64_t connect_ms, handshake_ms, idle_ms, drain_ms;
 		uint64_t progress_ms; /* send: the longest wait without a byte; --timeout or timeouts.message */
 	} timeouts;
-	struct {
-		enum log_level level;
-		enum log_format format;
-	} log;
-	struct {
-		uint64_t gatekeepers, workers;
-	} processes; /* at least 1; one for each core unless the file says otherwise */
+	struct conf_group_log log;
+	struct conf_group_processes processes; /* at least 1 of each */
 	struct spool_settings spool;
 };
 

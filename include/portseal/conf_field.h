@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conf_field -- values that several programs' configurations have in common: addresses, service names, log words, cores.
+ * conf_field -- values that several programs' configurations have in common: addresses, service names, reload.
  *
  * The functions with three parameters are for the `parse` of a conf_key.
  */
@@ -14,15 +14,10 @@
 #include "portseal/conf.h"
 #include "portseal/err.h"
 
-#define CONF_FIELD_PROCESSES_MAX 64
 #define CONF_FIELD_SERVICE_MAX 63
 
 /* CUSTOM, into a struct address: where to listen. Port 0 lets the system choose one. */
 enum ps_err conf_field_listen(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
-
-/* CUSTOM, into an enum log_level and an enum log_format. */
-enum ps_err conf_field_log_level(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
-enum ps_err conf_field_log_format(const char *text, void *field, struct ps_cause *cause) PS_MUST_CHECK;
 
 /* Letters, digits, "-", "_" and ".", at most CONF_FIELD_SERVICE_MAX, so that it can stand in ALPN and in a path. */
 bool conf_field_is_service(const char *text);
@@ -39,8 +34,5 @@ enum ps_err conf_field_reload(const char *text, void *field, struct ps_cause *ca
 enum ps_err conf_field_place(const struct conf *conf, struct address *address, struct ps_cause *cause) PS_MUST_CHECK;
 
 bool conf_field_same_address(const struct address *a, const struct address *b);
-
-/* Processors this process may run on, at most CONF_FIELD_PROCESSES_MAX. */
-uint64_t conf_field_cores(void);
 
 #endif

@@ -5,34 +5,15 @@
 #include "portseal/conf_field.h"
 
 #include <ctype.h>
-#include <sched.h>
 #include <string.h>
 #include <strings.h>
 
 #include "portseal/file.h"
-#include "portseal/log.h"
 #include "portseal/text.h"
 
 enum ps_err conf_field_listen(const char *text, void *field, struct ps_cause *cause)
 {
 	return address_parse(text, true, field, cause);
-}
-
-enum ps_err conf_field_log_level(const char *text, void *field, struct ps_cause *cause)
-{
-	if (log_level_parse(text, field))
-		return PS_OK;
-	char quoted[TEXT_QUOTED_MAX];
-	return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"error\", \"warn\", \"info\" or \"debug\"",
-	                    text_quoted(quoted, text));
-}
-
-enum ps_err conf_field_log_format(const char *text, void *field, struct ps_cause *cause)
-{
-	if (log_format_parse(text, field))
-		return PS_OK;
-	char quoted[TEXT_QUOTED_MAX];
-	return ps_cause_set(cause, PS_E_CONFIG, "%s is not \"text\" or \"json\"", text_quoted(quoted, text));
 }
 
 bool conf_field_is_service(const char *text)
@@ -85,17 +66,4 @@ bool conf_field_same_address(const struct address *a, const struct address *b)
 	if (a->kind == ADDRESS_UNIX)
 		return strcmp(a->path, b->path) == 0;
 	return a->port == b->port && a->port != 0 && strcasecmp(a->host, b->host) == 0;
-}
-
-uint64_t conf_field_cores(void)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	/* Fails where the kernel knows more processors than the set has room for: then there are plenty. */
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return CONF_FIELD_PROCESSES_MAX;
-	const int n = CPU_COUNT(&set);
-	if (n < 1)
-		return 1;
-	return n < CONF_FIELD_PROCESSES_MAX ? (uint64_t)n : CONF_FIELD_PROCESSES_MAX;
 }
