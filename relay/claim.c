@@ -42,7 +42,19 @@ static void on_known(struct standing_member *member)
 	for_each_exchange(of_member(member), settle, REFUSAL_NONE, NULL);
 }
 
-static const struct standing_holder holder = { on_fall, on_known };
+static void give_up(struct exchange *exchange, enum refusal refusal, const char *detail)
+{
+	(void)refusal;
+	(void)detail;
+	exchange_give_up(exchange);
+}
+
+static void on_late(struct standing_member *member)
+{
+	for_each_exchange(of_member(member), give_up, REFUSAL_NONE, NULL);
+}
+
+static const struct standing_holder holder = { on_fall, on_known, on_late };
 
 static void forget(struct claim *claim)
 {
@@ -112,8 +124,6 @@ static enum ps_err add(struct session *session, const char *asked, struct claim 
 		forget(idle);
 	LIST_INSERT_HEAD(&session->claims, claim, link);
 	session->n_claims++;
-	if (standing_verdict(claim->member.standing) == STANDING_OPEN)
-		session->all->config.ask(session->all->config.owner);
 	*added = claim;
 	return PS_OK;
 }
@@ -129,6 +139,10 @@ enum ps_err claim_hold(struct session *session, const char *asked, struct exchan
 	claim->n_exchanges++;
 	exchange->claim = claim;
 	exchange->service = standing_service(claim->member.standing);
+	if (standing_verdict(claim->member.standing) == STANDING_OPEN) {
+		standings_want(session->all->config.standings, claim->member.standing);
+		session->all->config.ask(session->all->config.owner);
+	}
 	return PS_OK;
 }
 

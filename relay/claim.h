@@ -33,8 +33,8 @@ struct claim {
 	char asked[]; /* the service as the client names it */
 };
 
-/* The session's claim to it, perhaps as a question that is asked now; exchange_settle is called when it is answered. The
- * exchange holds it from now on. PS_E_LIMIT: too many; PS_E_CLOSED: the daemon ends, and nobody is left to ask. */
+/* The session's claim to it, perhaps as a question that is asked now, or since another generation is in force;
+ * exchange_settle is called when it is answered, exchange_give_up when it is not. The exchange holds it from now on. PS_E_LIMIT: too many; PS_E_CLOSED: the daemon ends, and nobody is left to ask. */
 enum ps_err claim_hold(struct session *session, const char *asked, struct exchange *exchange) PS_MUST_CHECK;
 
 /* The exchange ends. Harmless where it holds none. */

@@ -194,7 +194,7 @@ static void on_written(void *owner, bool goes_on, const char *cause)
 
 	exchange->wait = NULL;
 	if (goes_on)
-		begin(exchange);
+		exchange_settle(exchange); /* its right may have become a question again meanwhile */
 	else
 		refuse_by(exchange, REFUSAL_AUDIT_FAILED, cause);
 }
@@ -205,7 +205,7 @@ static void record_and_begin(struct exchange *exchange)
 	const struct audit_entry entry = entry_of(exchange);
 	struct audit_client *audit = exchange->session->all->config.audit;
 
-	if (!exchange->kind->is_recorded || !audit_is_on(audit)) {
+	if (exchange->recorded || !exchange->kind->is_recorded || !audit_is_on(audit)) {
 		begin(exchange);
 		return;
 	}
@@ -238,6 +238,18 @@ void exchange_settle(struct exchange *exchange)
 		refuse_full(exchange, "no-descriptors", "the relay is full");
 	else if (standing_verdict(standing) == STANDING_ALLOWED)
 		record_and_begin(exchange);
+	else if (session->all->draining)
+		exchange_give_up(exchange);
+}
+
+void exchange_give_up(struct exchange *exchange)
+{
+	if (exchange->begun || exchange->wait != NULL)
+		return;
+	if (exchange->session->all->draining)
+		refuse_full(exchange, "drain", "the relay ends");
+	else
+		refuse_by(exchange, REFUSAL_INTERNAL, "no gatekeeper has said in time whether it may");
 }
 
 void exchange_fall(struct exchange *exchange, enum refusal refusal, const char *detail)

@@ -71,8 +71,9 @@ void exchange_begin(struct session *session, struct h2_stream *stream, const str
 const struct sessions_config *exchange_config(const struct exchange *exchange);
 const uint8_t *exchange_client_pin(const struct exchange *exchange); /* IDENTITY_PIN_LEN bytes */
 
-/* The right is settled, or gone: begins it, or refuses it, or aborts what has begun. For claim.c. */
+/* The right is settled, or gone, or nobody says: begins it, or refuses it, or aborts what has begun. For claim.c. */
 void exchange_settle(struct exchange *exchange);
+void exchange_give_up(struct exchange *exchange);
 void exchange_fall(struct exchange *exchange, enum refusal refusal, const char *detail);
 /* The daemon ends: reason=drain. For session.c. */
 void exchange_cut(struct exchange *exchange);

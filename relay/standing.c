@@ -8,15 +8,23 @@
 
 #define BUCKETS 256
 
+/* Each but the first has a queue. */
 enum standing_state {
 	STANDING_JUDGED, /* by the generation in force, or the worker has not heard of a newer one */
+	STANDING_WANTED, /* to be asked for, and somebody waits for the answer: before those that are just due */
 	STANDING_DUE,    /* to be asked for */
-	STANDING_ASKED,  /* the answer is awaited */
+	STANDING_ASKED,  /* the answer is awaited; in the order in which they were asked */
+	STANDING_STATES,
 };
+
+TAILQ_HEAD(standing_queue, standing);
 
 struct standing {
 	enum standing_state state;
+	TAILQ_ENTRY(standing) turn;
+	bool is_wanted; /* until it is judged */
 	uint64_t asked_ms;
+	uint64_t open_ms;    /* since when it is not judged; 0: nobody has looked at the clock yet */
 	uint64_t id;         /* its bucket is in the lowest digit, to be found by */
 	uint32_t generation; /* that judged it last */
 	int64_t not_after;
@@ -39,7 +47,8 @@ struct standing {
 struct standings {
 	uint32_t generation;
 	uint64_t next_id;
-	size_t n_open; /* due or asked */
+	struct standing_queue queues[STANDING_STATES];
+	size_t n_open; /* in them */
 	LIST_HEAD(standing_bucket, standing) buckets[BUCKETS];
 };
 
@@ -49,17 +58,31 @@ enum ps_err standings_new(struct standings **standings)
 
 	if (fresh == NULL)
 		return PS_E_NOMEM;
+	for (size_t i = 0; i < STANDING_STATES; i++)
+		TAILQ_INIT(&fresh->queues[i]);
 	*standings = fresh;
 	return PS_OK;
 }
 
 static void set_state(struct standings *standings, struct standing *standing, enum standing_state state)
 {
-	if (standing->state != STANDING_JUDGED)
+	if (standing->state != STANDING_JUDGED) {
+		TAILQ_REMOVE(&standings->queues[standing->state], standing, turn);
 		standings->n_open--;
-	if (state != STANDING_JUDGED)
+	}
+	if (state != STANDING_JUDGED) {
+		TAILQ_INSERT_TAIL(&standings->queues[state], standing, turn);
 		standings->n_open++;
+	} else {
+		standing->open_ms = 0;
+		standing->is_wanted = false;
+	}
 	standing->state = state;
+}
+
+static void set_due(struct standings *standings, struct standing *standing)
+{
+	set_state(standings, standing, standing->is_wanted ? STANDING_WANTED : STANDING_DUE);
 }
 
 static void forget(struct standings *standings, struct standing *standing)
@@ -153,7 +176,7 @@ static void enter(struct standings *standings, struct standing *standing, const 
                   struct standing_member *member)
 {
 	if ((standing->generation < standings->generation || !standing->known) && standing->state == STANDING_JUDGED)
-		set_state(standings, standing, STANDING_DUE);
+		set_due(standings, standing);
 	member->standing = standing;
 	member->holder = holder;
 	LIST_INSERT_HEAD(&standing->members, member, link);
@@ -214,7 +237,7 @@ enum ps_err standings_join_service(struct standings *standings, const struct sta
 
 enum standing_verdict standing_verdict(const struct standing *standing)
 {
-	if (!standing->known)
+	if (!standing->known || standing->state != STANDING_JUDGED)
 		return STANDING_OPEN;
 	return standing->refusal == REFUSAL_NONE ? STANDING_ALLOWED : STANDING_REFUSED;
 }
@@ -265,7 +288,16 @@ void standings_set_generation(struct standings *standings, uint32_t generation)
 	for (size_t i = 0; i < BUCKETS; i++)
 		LIST_FOREACH(standing, &standings->buckets[i], bucket)
 	if (standing->generation < generation)
-		set_state(standings, standing, STANDING_DUE);
+		set_due(standings, standing);
+}
+
+void standings_want(struct standings *standings, struct standing *standing)
+{
+	if (standing->state == STANDING_JUDGED)
+		return;
+	standing->is_wanted = true;
+	if (standing->state == STANDING_DUE)
+		set_due(standings, standing);
 }
 
 static enum ps_err ask(struct standings *standings, const struct standing *standing, int slot)
@@ -282,25 +314,50 @@ static enum ps_err ask(struct standings *standings, const struct standing *stand
 	return handover_send_rejudge(slot, &rejudge);
 }
 
-static bool is_to_be_asked(const struct standing *standing, uint64_t now_ms)
+static struct standing *first_to_ask(struct standings *standings)
 {
-	return standing->state == STANDING_DUE ||
-	       (standing->state == STANDING_ASKED && now_ms - standing->asked_ms >= STANDING_PATIENCE_MS);
+	struct standing *wanted = TAILQ_FIRST(&standings->queues[STANDING_WANTED]);
+
+	return wanted != NULL ? wanted : TAILQ_FIRST(&standings->queues[STANDING_DUE]);
 }
 
 void standings_ask(struct standings *standings, int slot, uint64_t now_ms)
 {
 	struct standing *standing;
 
+	while ((standing = TAILQ_FIRST(&standings->queues[STANDING_ASKED])) != NULL &&
+	       now_ms - standing->asked_ms >= STANDING_PATIENCE_MS)
+		set_due(standings, standing);
+	while ((standing = first_to_ask(standings)) != NULL && ask(standings, standing, slot) == PS_OK) {
+		set_state(standings, standing, STANDING_ASKED);
+		standing->asked_ms = now_ms;
+	}
+}
+
+static void tell_late(struct standing *standing)
+{
+	struct standing_member *next;
+
+	for (struct standing_member *member = LIST_FIRST(&standing->members); member != NULL; member = next) {
+		next = LIST_NEXT(member, link);
+		if (member->holder->on_late != NULL)
+			member->holder->on_late(member);
+	}
+}
+
+void standings_give_up(struct standings *standings, uint64_t now_ms)
+{
+	struct standing *next;
+
 	for (size_t i = 0; i < BUCKETS && standings->n_open > 0; i++)
-		LIST_FOREACH(standing, &standings->buckets[i], bucket)
-		{
-			if (!is_to_be_asked(standing, now_ms))
+		for (struct standing *standing = LIST_FIRST(&standings->buckets[i]); standing != NULL; standing = next) {
+			next = LIST_NEXT(standing, bucket);
+			if (standing->state == STANDING_JUDGED)
 				continue;
-			if (ask(standings, standing, slot) != PS_OK)
-				return;
-			set_state(standings, standing, STANDING_ASKED);
-			standing->asked_ms = now_ms;
+			if (standing->open_ms == 0 && now_ms != UINT64_MAX)
+				standing->open_ms = now_ms;
+			if (now_ms - standing->open_ms >= STANDING_WAIT_MS)
+				tell_late(standing);
 		}
 }
 
@@ -356,7 +413,7 @@ void standings_answer(struct standings *standings, const struct handover_judged 
 	if (standing == NULL)
 		return; /* its connections have ended meanwhile */
 	if (judged->generation < standings->generation) {
-		set_state(standings, standing, STANDING_DUE);
+		set_due(standings, standing);
 		return;
 	}
 	const bool is_first = !standing->known;
@@ -368,10 +425,10 @@ void standings_answer(struct standings *standings, const struct handover_judged 
 	standing->terms = judged->terms;
 	memcpy(standing->service_name, judged->service_name, sizeof(standing->service_name));
 	note_refusal(standing, (enum refusal)judged->refusal, judged->detail);
-	if (judged->refusal == REFUSAL_NONE && is_first)
-		tell_known(standing);
-	else if (judged->refusal != REFUSAL_NONE && (is_first || !standing->keep))
+	if (judged->refusal != REFUSAL_NONE && (is_first || !standing->keep))
 		fall(standing, (enum refusal)judged->refusal, judged->detail);
+	else
+		tell_known(standing);
 }
 
 static void expire(struct standing *standing)

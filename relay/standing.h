@@ -4,7 +4,8 @@
  *
  * Connections of one client to one service share a standing: the chain it presented is kept once and judged once,
  * however many connections it has. A connection of HTTP/2 has one for its chain alone, and for each service that its
- * streams ask for one more, which begins as a question.
+ * streams ask for one more, which begins as a question. With each generation it is one again: what lives stays until the
+ * answer, but a stream that comes waits for it.
  *
  * Owns:   the presented chains.
  * Never:  judges; a gatekeeper does. Never ends a connection; its owner does when it is told.
@@ -20,6 +21,7 @@
 #include "portseal/handover.h"
 
 #define STANDING_PATIENCE_MS 5000 /* more than a full queue of the dearest questions takes */
+#define STANDING_WAIT_MS (2 * STANDING_PATIENCE_MS)
 
 struct standing;
 struct standings;
@@ -30,8 +32,12 @@ struct standing_member;
 struct standing_holder {
 	/* Its right is gone, or was asked for and is not: refusal and detail say why. Perhaps again, if it stays. */
 	void (*on_fall)(struct standing_member *member, enum refusal refusal, const char *detail);
-	/* It was asked for, and is. NULL where nothing is asked. */
+	/* It was judged, perhaps anew, and what lives may stay; standing_verdict says whether anything may begin. NULL where
+	 * nothing waits for it. */
 	void (*on_known)(struct standing_member *member);
+	/* It has not been judged for STANDING_WAIT_MS: whatever waits for that should not any longer. Again and again, until
+	 * it is judged. NULL likewise. */
+	void (*on_late)(struct standing_member *member);
 };
 
 /* Part of each connection. */
@@ -56,7 +62,8 @@ enum ps_err standings_join_service(struct standings *standings, const struct sta
 
 enum standing_verdict { STANDING_OPEN, STANDING_ALLOWED, STANDING_REFUSED };
 
-/* What is known by now, for whoever comes now; living ones may be kept in spite of it. */
+/* What the generation in force says, for whoever comes now; living ones may be kept in spite of it. STANDING_OPEN: it was
+ * not asked, or has not answered. */
 enum standing_verdict standing_verdict(const struct standing *standing);
 enum refusal standing_refusal(const struct standing *standing); /* REFUSAL_NONE unless it is STANDING_REFUSED */
 const char *standing_detail(const struct standing *standing);   /* "" where there is none */
@@ -76,9 +83,15 @@ const struct audit_who *standing_who(const struct standing *standing);
 /* Another generation is in force: everyone who was admitted or judged by an earlier one is due again. */
 void standings_set_generation(struct standings *standings, uint32_t generation);
 
+/* Somebody waits for it: it is asked for before those for whom nobody does. Harmless where it is judged. */
+void standings_want(struct standings *standings, struct standing *standing);
+
 /* Asks for those that are due over the slot, as far as its queue takes them, and again for those whose answer has not
  * come for STANDING_PATIENCE_MS: whoever was asked may have died. `now_ms` is a monotonic clock's. */
 void standings_ask(struct standings *standings, int slot, uint64_t now_ms);
+
+/* Tells the members of those that have waited too long for an answer. UINT64_MAX: no answer will come any more. */
+void standings_give_up(struct standings *standings, uint64_t now_ms);
 
 /* Is any of them due, or asked for and not answered yet? */
 bool standings_are_open(const struct standings *standings);

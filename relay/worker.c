@@ -91,6 +91,7 @@ static void on_tick(uv_timer_t *timer)
 
 	standings_expire(worker->standings, (int64_t)time(NULL));
 	standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
+	standings_give_up(worker->standings, uv_now(&worker->loop));
 	watch_slot(worker);
 }
 
@@ -136,6 +137,8 @@ static void on_slot(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (int i = 0; i < TAKES_PER_TURN && is_listening(worker) && take_one(worker); i++)
 		;
+	/* A gatekeeper that retires may have taken a question: streams wait for the answer of another. */
+	standings_ask(worker->standings, worker->env->slot, uv_now(&worker->loop));
 	watch_slot(worker);
 }
 
@@ -183,6 +186,7 @@ static void begin_drain(struct worker *worker, uint64_t ms)
 		;
 	uv_poll_stop(&worker->slot);
 	sessions_drain(worker->sessions);
+	standings_give_up(worker->standings, UINT64_MAX);
 	uv_update_time(&worker->loop);
 	uv_timer_start(&worker->deadline, on_deadline, ms, 0);
 	uv_timer_start(&worker->look, on_look, 0, LOOK_MS);

@@ -30,6 +30,7 @@ static struct fall falls[MEMBERS];
 static unsigned n_falls;
 static struct standing_member *known[MEMBERS];
 static unsigned n_known;
+static unsigned n_late;
 static bool leave_at_once;
 static int near, far;
 static struct handover_message got;
@@ -51,7 +52,13 @@ static void on_known(struct standing_member *member)
 	known[n_known++] = member;
 }
 
-static const struct standing_holder holder = { on_fall, on_known };
+static void on_late(struct standing_member *member)
+{
+	(void)member;
+	n_late++;
+}
+
+static const struct standing_holder holder = { on_fall, on_known, on_late };
 
 static int set_up(void **state)
 {
@@ -59,7 +66,7 @@ static int set_up(void **state)
 
 	(void)state;
 	memset(members, 0, sizeof(members));
-	n_falls = n_known = 0;
+	n_falls = n_known = n_late = 0;
 	leave_at_once = false;
 	if (channel_pair(ends) != PS_OK || standings_new(&standings) != PS_OK)
 		return -1;
@@ -395,6 +402,112 @@ static void test_what_lives_is_kept_where_the_answer_says_so_and_newcomers_are_n
 	assert_int_equal(standing_refusal(members[1].standing), REFUSAL_EXPIRED);
 }
 
+/* alice's stream in members[1] may; then there is generation 2. Returns the id of the question. */
+static uint64_t allow_and_reload(bool keep)
+{
+	join_service(&members[1], "app");
+	standings_ask(standings, near, ASKED_AT);
+	answer_terms(expect_question("alice", "app", 1), REFUSAL_NONE, keep);
+	standings_set_generation(standings, 2);
+	standings_ask(standings, near, ASKED_AT);
+	for (int i = 0; i < 2; i++) { /* the chain's, too */
+		assert_int_equal(handover_receive(far, &got), PS_OK);
+		if (got.body.rejudge.asked[0] != '\0')
+			return got.body.rejudge.id;
+	}
+	fail_msg("nobody asks for the service");
+	return 0;
+}
+
+static void test_what_comes_after_a_reload_waits_for_the_new_verdict(void **state)
+{
+	(void)state;
+	const uint64_t id = allow_and_reload(false);
+	n_known = 0;
+	join_service(&members[2], "app");
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_OPEN);
+	answer(id, 1, REFUSAL_NONE, NOT_AFTER); /* of a gatekeeper that retires */
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_OPEN);
+	assert_int_equal(n_known, 0);
+	answer(id, 2, REFUSAL_NONE, NOT_AFTER);
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_ALLOWED);
+	assert_int_equal(n_known, 2); /* both hear of it: one lives already */
+}
+
+static void test_what_was_refused_waits_for_the_new_verdict_as_well(void **state)
+{
+	(void)state;
+	join_service(&members[1], "app");
+	standings_ask(standings, near, ASKED_AT);
+	answer_terms(expect_question("alice", "app", 1), REFUSAL_NOT_ALLOWED, false);
+	assert_int_equal(standing_verdict(members[1].standing), STANDING_REFUSED);
+	standings_set_generation(standings, 2);
+	assert_int_equal(standing_verdict(members[1].standing), STANDING_OPEN);
+}
+
+static void test_what_waits_beside_the_living_hears_that_it_may_not(void **state)
+{
+	(void)state;
+	const uint64_t id = allow_and_reload(true);
+	struct handover_judged refusal = {
+		.id = id, .generation = 2, .refusal = REFUSAL_NOT_ALLOWED, .keep = 1, .not_after = NOT_AFTER
+	};
+	n_known = 0;
+	join_service(&members[2], "app");
+	standings_answer(standings, &refusal);
+	assert_int_equal(n_falls, 0);
+	assert_int_equal(n_known, 2);
+	assert_int_equal(standing_verdict(members[2].standing), STANDING_REFUSED);
+}
+
+static void test_who_is_waited_for_is_asked_about_first(void **state)
+{
+	(void)state;
+	static struct standing_member crowd[CROWD];
+	char name[16];
+	for (unsigned i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "Client %u", i); /* stands before alice in every order */
+		join(&crowd[i], name, "app", 1);
+	}
+	join_service(&members[1], "app");
+	standings_want(standings, members[1].standing);
+	standings_ask(standings, near, ASKED_AT);
+	const uint64_t id = expect_question("alice", "app", 1);
+	answer_terms(id, REFUSAL_NONE, false);
+	standings_want(standings, members[1].standing); /* it is judged: harmless */
+	standings_set_generation(standings, 2);
+	standings_ask(standings, near, ASKED_AT);
+	while (handover_receive(far, &got) == PS_OK) /* a queue full of the crowd */
+		assert_int_not_equal(got.body.rejudge.id, id);
+	standings_want(standings, members[1].standing);
+	standings_ask(standings, near, ASKED_AT);
+	assert_int_equal(expect_question("alice", "app", 2), id);
+	answer(id, 1, REFUSAL_NONE, NOT_AFTER); /* of a gatekeeper that retires: it is still waited for */
+	while (handover_receive(far, &got) == PS_OK)
+		;
+	standings_ask(standings, near, ASKED_AT);
+	assert_int_equal(expect_question("alice", "app", 2), id);
+}
+
+static void test_nobody_waits_for_ever(void **state)
+{
+	(void)state;
+	const uint64_t id = allow_and_reload(false);
+	standings_give_up(standings, ASKED_AT);
+	standings_give_up(standings, ASKED_AT + STANDING_WAIT_MS - 1);
+	assert_int_equal(n_late, 0);
+	standings_give_up(standings, ASKED_AT + STANDING_WAIT_MS);
+	assert_int_equal(n_late, 2); /* the chain, and the service */
+	answer(id, 2, REFUSAL_NONE, NOT_AFTER);
+	standings_give_up(standings, ASKED_AT + STANDING_WAIT_MS + 1);
+	assert_int_equal(n_late, 3); /* the chain */
+	standings_set_generation(standings, 3);
+	standings_give_up(standings, ASKED_AT + STANDING_WAIT_MS + 2);
+	assert_int_equal(n_late, 4); /* the chain again: the service has just begun to wait */
+	standings_give_up(standings, UINT64_MAX);
+	assert_int_equal(n_late, 6);
+}
+
 #define on_slot(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -420,6 +533,11 @@ int main(void)
 		on_slot(test_a_service_is_asked_for_once_and_its_terms_come_with_the_answer),
 		on_slot(test_a_right_that_never_was_falls_and_is_remembered),
 		on_slot(test_what_lives_is_kept_where_the_answer_says_so_and_newcomers_are_not),
+		on_slot(test_what_comes_after_a_reload_waits_for_the_new_verdict),
+		on_slot(test_what_was_refused_waits_for_the_new_verdict_as_well),
+		on_slot(test_what_waits_beside_the_living_hears_that_it_may_not),
+		on_slot(test_who_is_waited_for_is_asked_about_first),
+		on_slot(test_nobody_waits_for_ever),
 	};
 	return cmocka_run_group_tests_name("standing", tests, NULL, NULL);
 }

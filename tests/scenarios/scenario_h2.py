@@ -11,7 +11,7 @@ import struct
 import threading
 
 import h2_frames as h2
-from portseal_testing import Scenario, main, read_all, run, tool, wait_until
+from portseal_testing import Scenario, is_alive, main, read_all, run, tool, wait_until
 
 ANY = "{ any = true; }"
 DEBUG = 'log = { level = "debug"; };'
@@ -262,6 +262,85 @@ class H2(Scenario):
         client.write(one, b"still here")
         self.assertEqual(client.read(one, 10), b"still here")
         self.assertEqual(client.streams[client.connect("two")].status, 403)
+
+    def reload_with_nobody_to_ask(self, relay, services):
+        """The gatekeepers of the new generation stand still before a worker asks them; their pids."""
+        workers = relay.role_pids("worker")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with open(relay.argv[relay.argv.index("-c") + 1], "w", encoding="ascii") as file:
+            file.write(self.relay_config(services))
+        old = relay.role_pids("gatekeeper")
+        relay.signal(signal.SIGHUP)
+        relay.wait_for("event=reloaded generation=2")
+        wait_until(lambda: not any(map(is_alive, old)), "the old gatekeepers have ended")
+        gatekeepers = relay.role_pids("gatekeeper")
+        for pid in gatekeepers:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        return gatekeepers
+
+    def test_after_a_reload_new_streams_wait_for_its_verdict_and_living_ones_do_not(self):
+        apps = {name: self.app() for name in ("one", "two")}
+        services = {name: (app.target, ANY, "") for name, app in apps.items()}
+        relay = self.services(services)
+        client = self.client(relay.port)
+        living = [client.connect(name) for name in services]
+        services["two"] = (services["two"][0], '{ cn = "bob"; }', "")
+        gatekeepers = self.reload_with_nobody_to_ask(relay, services)
+        waiting = [client.open(h2.connect_fields(name), body=b"early") for name in services]
+        for stream in living:  # behind those on the connection: they were seen
+            client.write(stream, b"lives")
+            self.assertEqual(client.read(stream, 5), b"lives")
+        self.assertEqual([client.streams[stream].status for stream in waiting], [None, None])
+        self.assertEqual([app.accepted for app in apps.values()], [1, 1])
+        for pid in gatekeepers:
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(client.read(waiting[0], 5), b"early")
+        client.until(lambda: client.streams[waiting[1]].ended and client.streams[living[1]].reset)
+        self.assertEqual([client.streams[stream].status for stream in waiting], [200, 403])
+        self.assertEqual([client.streams[stream].reset for stream in living], [None, "CANCEL"])
+        self.assertEqual(apps["two"].accepted, 1)
+
+    def test_no_stream_waits_for_ever_for_a_verdict(self):
+        if not os.environ.get("PORTSEAL_LONG"):
+            self.skipTest("takes ten seconds: PORTSEAL_LONG=1")
+        app = self.app()
+        services = {"app": (app.target, ANY, "")}
+        relay = self.services(services)
+        client = self.client(relay.port)
+        living = client.connect("app")
+        self.reload_with_nobody_to_ask(relay, services)
+        waiting = client.open(h2.connect_fields("app"))
+        client.until(lambda: client.streams[waiting].ended)
+        self.assertEqual(client.streams[waiting].status, 503)
+        relay.wait_for(f"event=stream-refused stream={waiting} kind=connect reason=internal status=503 .*no gatekeeper")
+        client.write(living, b"lives")
+        self.assertEqual(client.read(living, 5), b"lives")
+        self.assertEqual(app.accepted, 1)
+
+    def test_a_drain_answers_whoever_waits_for_a_verdict(self):
+        app = self.app()
+        services = {"app": (app.target, ANY, "")}
+        relay = self.services(services)
+        client = self.client(relay.port)
+        living = client.connect("app")
+        gatekeepers = self.reload_with_nobody_to_ask(relay, services)
+        waiting = client.open(h2.connect_fields("app"))
+        client.write(living, b"lives")
+        self.assertEqual(client.read(living, 5), b"lives")
+        relay.signal(signal.SIGTERM)
+        relay.wait_for("event=draining")
+        for pid in gatekeepers:
+            os.kill(pid, signal.SIGKILL)
+        client.until(lambda: client.streams[waiting].ended)
+        self.assertEqual(client.streams[waiting].status, 503)
+        relay.wait_for(f"event=stream-refused stream={waiting} kind=connect reason=drain status=503")
+        client.write(waiting, b"", end=True)
+        client.write(living, b"ends", end=True)
+        self.assertEqual(client.read(living, 4), b"ends")
+        client.until_closed()
 
     def test_a_drain_finishes_streams_and_takes_no_new_connection(self):
         relay = self.relay(self.app().target)
