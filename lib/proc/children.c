@@ -147,6 +147,13 @@ static void yield_to_workers(void)
 	(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + GATEKEEPER_YIELDS);
 }
 
+/* Where the kernel shares processors out by sessions first (sched_autogroup), niceness counts within one alone, and what
+ * the gatekeepers use would be taken from their own workers. */
+static void leave_session(void)
+{
+	(void)setsid(); /* fails for nobody that was just forked */
+}
+
 static int run(const struct supervisor_config *config, const struct role_env *env)
 {
 	if (env->kind == ROLE_AUDITOR)
@@ -178,6 +185,8 @@ static _Noreturn void run_role(const struct children *children, const struct chi
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	if (self->kind == ROLE_GATEKEEPER)
 		yield_to_workers();
+	else if (self->kind == ROLE_WORKER)
+		leave_session();
 	exit(run(config, &env));
 }
 

@@ -108,7 +108,7 @@ class Pair:
         self.processes = {}
 
     def pids(self, side):
-        return group(self.processes[side].pid) if side in self.processes else []
+        return self.processes[side].tree() if side in self.processes else []
 
     def log(self):
         return "\n".join(line for process in self.processes.values() for line in process.log()[-5:])
@@ -246,22 +246,6 @@ def first_line(argv):
                           timeout=PATIENCE, check=False)
     text = done.stdout.decode("utf-8", "replace")
     return next((line for line in text.splitlines() if any(digit in line for digit in "0123456789")), "").strip()
-
-
-def group(leader):
-    """The living processes of a process group."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                state, _, pgrp = file.read().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(pgrp) == leader and state != "Z":
-            found.append(int(entry))
-    return found
 
 
 def await_listener(port, process):

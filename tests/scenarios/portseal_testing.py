@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
+import uuid
 
 BUILD = os.path.abspath(os.environ.get("PORTSEAL_BUILD", "build"))
 RELAY = os.path.join(BUILD, "portseal-relay")
@@ -59,15 +60,17 @@ def is_listening(port):
 
 
 class Process:
-    """A child whose stderr is read line by line as it comes. It leads a group, so that stop() ends its children too,
-    even those it left behind."""
+    """A child whose stderr is read line by line as it comes. stop() ends its children too, even those that it left behind
+    or that left its session: all have a word in their environment that is theirs alone."""
 
     def __init__(self, argv, cwd=None, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=None, preexec=None):
         self.argv = argv
+        self.family = f"PORTSEAL_FAMILY={uuid.uuid4()}"
         self.lines = []
         self.news = threading.Condition()
         self.child = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
-                                      env=env, preexec_fn=preexec, start_new_session=True)
+                                      env={**(os.environ if env is None else env), **dict([self.family.split("=")])},
+                                      preexec_fn=preexec, start_new_session=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -119,17 +122,45 @@ class Process:
     def signal(self, number):
         self.child.send_signal(number)
 
-    def stop(self):
-        # Roles outlive a supervisor that is killed, to finish what runs: here they shall not.
+    def kill_all(self):
+        """Itself with its group first, so that it replaces nobody; then whoever left the group."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.child.wait()
+        for pid in self._family():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def _family(self):
+        word = self.family.encode()
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if entry.isdigit() and word in file.read().split(b"\0"):
+                        found.append(int(entry))
+            except OSError:
+                pass
+        return found
+
+    def stop(self):
+        # Roles outlive a supervisor that is killed, to finish what runs: here they shall not.
+        self.kill_all()
         self.reader.join(PATIENCE)
         self.child.stderr.close()
 
-    def children(self):
+    def tree(self):
+        """Pids of itself and of all that descends from it."""
+        pids = [self.pid]
+        for pid in pids:
+            pids += [child for child, _ in self.children(pid)]
+        return pids
+
+    def children(self, parent=None):
         """[(pid, name)] of the living children."""
         found = []
         for entry in os.listdir("/proc"):
@@ -141,8 +172,8 @@ class Process:
             except OSError:
                 continue
             name = text[text.index("(") + 1:text.rindex(")")]
-            state, parent = text[text.rindex(")") + 2:].split()[:2]
-            if int(parent) == self.pid and state != "Z":
+            state, ppid = text[text.rindex(")") + 2:].split()[:2]
+            if int(ppid) == (parent or self.pid) and state != "Z":
                 found.append((int(entry), name))
         return found
 

@@ -225,7 +225,7 @@ class Ends(Audit):
         relay = self.start(self.audited())
         comers = self.comers()
         Comers.wait_for(comers, 20)
-        os.killpg(relay.pid, signal.SIGKILL)
+        relay.kill_all()
         relay.wait()
         Comers.finish(comers)
         self.verify()

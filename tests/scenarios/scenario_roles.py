@@ -63,6 +63,9 @@ class KilledRoles(Roles):
             return {os.getpriority(os.PRIO_PROCESS, pid) for pid in process.role_pids(kind)}
 
         for process in (relay, tunnel):
+            # Niceness counts within a session alone, where the kernel groups by them.
+            sessions = [os.getsid(pid) for pid in process.role_pids("worker")]
+            self.assertEqual(sorted(sessions), sorted(process.role_pids("worker")))
             ours = os.getpriority(os.PRIO_PROCESS, process.pid)
             lower = {min(ours + 10, 19)}
             self.assertEqual((priorities(process, "worker"), priorities(process, "gatekeeper")), ({ours}, lower))
