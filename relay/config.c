@@ -208,6 +208,7 @@ static const struct conf_key limit_keys[] = {
 	LIMIT(connections, 1, CONNECTIONS_MAX, "10000"),
 	LIMIT(connections_per_client, 0, CONNECTIONS_MAX, "0"),
 	LIMIT(messages_per_second, 0, MESSAGES_PER_SECOND_MAX, "0"),
+	LIMIT(messages_per_client, 0, CONNECTIONS_MAX, "1000"),
 	LIMIT(streams_per_connection, 1, STREAMS_MAX, "1000"),
 	END,
 };

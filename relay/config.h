@@ -82,6 +82,7 @@ struct relay_config {
 		uint64_t connections;
 		uint64_t connections_per_client; /* 0: no limit */
 		uint64_t messages_per_second;    /* of one client to one service; 0: no limit */
+		uint64_t messages_per_client;    /* with a key, under way at once; 0: no limit */
 		uint64_t streams_per_connection; /* of HTTP/2 */
 	} limits;
 	struct {

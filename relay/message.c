@@ -28,6 +28,10 @@ static void on_timer_closed(uv_handle_t *handle)
 static void wind_up(struct message *message, bool clean)
 {
 	message->state = MESSAGE_OVER;
+	if (message->counted)
+		message_count_leave(message->all->config.count, message->key.client);
+	if (message->left)
+		message->all->n_left--;
 	if (message->call != NULL)
 		results_forget(message->call);
 	else if (message->claimed)
@@ -136,6 +140,8 @@ static void on_closed(void *owner, struct h2_stream *stream, const struct h2_str
 	    (end->fate == H2_FATE_DONE || (end->fate == H2_FATE_RESET && end->code == H2_NO_ERROR))) {
 		message_close(message, "done", H2_NO_ERROR, true);
 	} else if (goes_on) {
+		message->left = true;
+		message->all->n_left++;
 		close_exchange(message, part_from_exchange(message), reason, end->code, "it goes on, for the record");
 		if (message->reply_waits)
 			message_on_readable(message);
@@ -326,7 +332,6 @@ static void claim(struct message *message)
 	const struct problem no_memory = { .status = 503, .reason = "no-memory" };
 
 	message->state = MESSAGE_CLAIMING;
-	memcpy(message->key.client, exchange_client_pin(message->exchange), sizeof(message->key.client));
 	message->call = results_claim(message->all->config.results, &message->key, on_claimed, message);
 	if (message->call == NULL)
 		message_fail(message, &no_memory, NULL);
@@ -338,8 +343,8 @@ static bool is_within_rate(struct message *message)
 	uint64_t wait_ms = 0;
 
 	if (rate != NULL && message->terms.messages_per_second > 0)
-		wait_ms = message_rate_take(rate, exchange_client_pin(message->exchange), message->key.service,
-		                            message->terms.messages_per_second, uv_hrtime() / 1000);
+		wait_ms = message_rate_take(rate, message->key.client, message->key.service, message->terms.messages_per_second,
+		                            uv_hrtime() / 1000);
 	if (wait_ms == 0)
 		return true;
 	const struct problem too_many = { .status = 429,
@@ -350,19 +355,38 @@ static bool is_within_rate(struct message *message)
 	return false;
 }
 
+/* One with a key may go on without its client: then nothing else counts what it holds. */
+static bool is_within_count(struct message *message)
+{
+	const uint32_t limit = message->terms.messages_per_client;
+	const struct problem too_many = { .status = 503,
+		                              .reason = "too-many-streams",
+		                              .detail =
+		                                  "more messages with a key are under way than limits.messages_per_client",
+		                              .retry_after_s = RETRY_UNDER_WAY_S };
+
+	if (!message->has_key || limit == 0)
+		return true;
+	message->counted = message_count_take(message->all->config.count, message->key.client, limit);
+	if (!message->counted)
+		message_fail(message, &too_many, NULL);
+	return message->counted;
+}
+
 static void on_begin(struct exchange *exchange, const struct service_terms *terms)
 {
 	struct message *message = exchange->work;
 	const uint64_t waited_ms = uv_now(message->all->config.loop) - message->began_ms;
 
 	message->terms = *terms;
+	memcpy(message->key.client, exchange_client_pin(exchange), sizeof(message->key.client));
 	(void)snprintf(message->key.service, sizeof(message->key.service), "%s", exchange->service);
 	h2_stream_attach(exchange->stream, &waiting_events, message);
 	if (message->content_length >= 0 && (uint64_t)message->content_length > terms->max_message) {
 		fail_too_long(message);
 		return;
 	}
-	if (!is_within_rate(message))
+	if (!is_within_rate(message) || !is_within_count(message))
 		return;
 	(void)uv_timer_start(&message->deadline, on_deadline,
 	                     terms->message_ms > waited_ms ? terms->message_ms - waited_ms : 0, 0);

@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "exchange.h"
+#include "message_count.h"
 #include "message_rate.h"
 #include "portseal/linger.h"
 #include "results.h"
@@ -32,12 +33,16 @@ struct messages_config {
 	struct linger_set *linger;
 	struct results *results;   /* NULL: no key is taken */
 	struct message_rate *rate; /* NULL: not limited */
-	size_t max_reply;          /* bytes of a reply that are kept for a repeat */
+	struct message_count *count;
+	size_t max_reply; /* bytes of a reply that are kept for a repeat */
 };
 
 enum ps_err messages_new(const struct messages_config *config, struct messages **messages) PS_MUST_CHECK;
 
-/* Those that go on without their client, and what is still to be recorded. */
+/* Those that go on without their client. */
+size_t messages_left(const struct messages *messages);
+
+/* Those, and what is still to be recorded. */
 size_t messages_pending(const struct messages *messages);
 
 /* Cuts those. */

@@ -25,6 +25,7 @@ enum message_state {
 struct messages {
 	struct messages_config config;
 	LIST_HEAD(message_list, message) list;
+	size_t n_left; /* of them, without their client */
 };
 
 struct message {
@@ -32,12 +33,14 @@ struct message {
 	LIST_ENTRY(message) link;
 	enum message_state state;
 	struct exchange *exchange; /* NULL: its client left, it goes on for the record */
+	bool left;                 /* that is so */
 	struct service_terms terms;
 	struct message_target *target;
 	uv_timer_t deadline;
 	uint64_t began_ms;
 	/* The key: */
 	bool has_key;
+	bool counted; /* among those of its client */
 	bool claimed; /* to be recorded or released */
 	struct results_key key;
 	struct results_call *call;

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include "client_place.h"
+
 #define PLACES 16384
 #define SECOND_US UINT64_C(1000000)
 
@@ -45,22 +47,10 @@ void message_rate_free(struct message_rate *rate)
 	free(rate);
 }
 
-/* FNV-1a, seeded: spreads keys; who wants to share a place with another would have to guess the seed. */
-static size_t place_of(const struct message_rate *rate, const uint8_t *client, const char *service)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ rate->seed;
-
-	for (size_t i = 0; i < IDENTITY_PIN_LEN; i++)
-		hash = (hash ^ client[i]) * UINT64_C(0x100000001b3);
-	for (; *service != '\0'; service++)
-		hash = (hash ^ (uint8_t)*service) * UINT64_C(0x100000001b3);
-	return (size_t)((hash ^ hash >> 32) % PLACES);
-}
-
 uint64_t message_rate_take(struct message_rate *rate, const uint8_t client[static IDENTITY_PIN_LEN],
                            const char *service, uint64_t per_second, uint64_t now_us)
 {
-	_Atomic uint64_t *place = &rate->whole_us[place_of(rate, client, service)];
+	_Atomic uint64_t *place = &rate->whole_us[client_place(rate->seed, client, service, PLACES)];
 	const uint64_t each_us = SECOND_US / per_second > 0 ? SECOND_US / per_second : 1;
 	const uint64_t burst_us = SECOND_US > each_us ? SECOND_US - each_us : 0; /* a second's worth, this one included */
 	uint64_t whole = atomic_load_explicit(place, memory_order_relaxed);

@@ -18,17 +18,14 @@ enum ps_err messages_new(const struct messages_config *config, struct messages *
 	return PS_OK;
 }
 
+size_t messages_left(const struct messages *messages)
+{
+	return messages->n_left;
+}
+
 size_t messages_pending(const struct messages *messages)
 {
-	const struct message *message;
-	size_t n = 0;
-
-	LIST_FOREACH(message, &messages->list, link)
-	{
-		if (message->exchange == NULL)
-			n++;
-	}
-	return n + (messages->config.results != NULL && !results_is_idle(messages->config.results) ? 1 : 0);
+	return messages->n_left + (messages->config.results != NULL && !results_is_idle(messages->config.results) ? 1 : 0);
 }
 
 void messages_abort(struct messages *messages)

@@ -90,6 +90,7 @@ enum ps_err relay_new(const char *config_path, const struct relay *before, struc
 	}
 	fresh->board = before == NULL ? NULL : before->board;
 	fresh->rate = before == NULL ? NULL : before->rate;
+	fresh->count = before == NULL ? NULL : before->count;
 	fresh->expiring = before == NULL ? NULL : before->expiring;
 	fresh->audit_memory = before == NULL ? NULL : before->audit_memory;
 	*relay = fresh;

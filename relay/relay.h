@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "message_count.h"
 #include "message_rate.h"
 #include "portseal/net.h"
 #include "portseal/scoreboard.h"
@@ -34,6 +35,7 @@ struct relay {
 	struct relay_config *config;
 	struct scoreboard *board;          /* borrowed, NULL until it is set */
 	struct message_rate *rate;         /* likewise */
+	struct message_count *count;       /* likewise */
 	struct expiring_clients *expiring; /* the same */
 	struct audit_memory *audit_memory; /* likewise; NULL where no audit is configured */
 	struct relay_socket sockets[RELAY_SOCKETS_MAX];

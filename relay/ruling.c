@@ -46,6 +46,7 @@ void ruling_terms(const struct relay_config *config, int service, struct service
 	*terms = (struct service_terms){ .connect_ms = config->timeouts.connect_ms, .idle_ms = config->timeouts.idle_ms };
 	terms->message_ms = config->timeouts.message_ms;
 	terms->messages_per_second = (uint32_t)config->limits.messages_per_second;
+	terms->messages_per_client = (uint32_t)config->limits.messages_per_client;
 	if (service < 0)
 		return;
 	const struct relay_service *of = &config_services(config)[service];

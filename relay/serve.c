@@ -209,6 +209,7 @@ int serve_main(const char *config_path, const char *aead)
 	struct relay *relay = NULL;
 	struct scoreboard *board = NULL;
 	struct message_rate *rate = NULL;
+	struct message_count *count = NULL;
 	struct expiring_clients *expiring = NULL;
 	struct audit_memory *audit_memory = NULL;
 	struct scoreboard_config limits;
@@ -227,6 +228,7 @@ int serve_main(const char *config_path, const char *aead)
 	limits.connections = relay->config->limits.connections;
 	limits.connections_per_client = relay->config->limits.connections_per_client;
 	if (scoreboard_new(&limits, &board) != PS_OK || message_rate_new(&rate) != PS_OK ||
+	    message_count_new((unsigned)relay->config->processes.workers, &count) != PS_OK ||
 	    expiring_clients_new(&expiring) != PS_OK ||
 	    (relay->config->audit.file != NULL && audit_memory_new(&audit_memory) != PS_OK)) {
 		ps_cause_set(&cause, PS_E_NOMEM, "out of memory");
@@ -235,6 +237,7 @@ int serve_main(const char *config_path, const char *aead)
 	}
 	relay->board = board;
 	relay->rate = rate;
+	relay->count = count;
 	relay->expiring = expiring;
 	relay->audit_memory = audit_memory;
 	exit_code = run(relay, status_fd);
@@ -248,6 +251,7 @@ done:
 	relay_free(relay);
 	scoreboard_free(board);
 	message_rate_free(rate);
+	message_count_free(count);
 	expiring_clients_free(expiring);
 	audit_memory_free(audit_memory);
 	return exit_code;

@@ -56,11 +56,12 @@ static size_t connections(const struct worker *worker)
 	return carriages_count(worker->carriages) + sessions_count(worker->sessions);
 }
 
-/* A connection to a service takes two, one of HTTP/2 takes one, and another for each of its streams. */
+/* A connection to a service takes two, one of HTTP/2 takes one, and another for each of its streams; a message whose client
+ * has left takes one. */
 static bool has_room(const struct worker *worker)
 {
 	return 2 * carriages_count(worker->carriages) + sessions_count(worker->sessions) +
-	           sessions_exchanges(worker->sessions) + 2 <=
+	           sessions_exchanges(worker->sessions) + messages_left(worker->messages) + 2 <=
 	       worker->most;
 }
 
@@ -252,9 +253,11 @@ static enum ps_err start_messages(struct worker *worker)
 		.loop = &worker->loop,
 		.linger = worker->linger,
 		.rate = worker->relay->rate,
+		.count = worker->relay->count,
 		.max_reply = (size_t)config->messages.max_reply,
 	};
 
+	message_count_start(worker->relay->count, worker->env->index);
 	if (results.path != NULL && results_new(&worker->loop, &results, &worker->results) != PS_OK)
 		return PS_E_NOMEM;
 	messages.results = worker->results;

@@ -19,6 +19,7 @@ struct service_terms {
 	uint64_t message_ms;          /* the whole exchange */
 	uint64_t max_message;         /* bytes of the payload */
 	uint32_t messages_per_second; /* of one client; 0: no limit */
+	uint32_t messages_per_client; /* with a key, under way at once; 0: no limit */
 	uint32_t reply_kind;          /* enum reply_kind of the relay */
 	uint32_t reply_idle_ms;
 };

@@ -149,6 +149,7 @@ static void test_absent_keys_have_the_defaults_of_the_manual(void **state)
 	assert_int_equal(config->timeouts.drain_ms, 30000);
 	assert_int_equal(config->timeouts.message_ms, 30000);
 	assert_int_equal(config->limits.messages_per_second, 0);
+	assert_int_equal(config->limits.messages_per_client, 1000);
 	assert_null(config->messages.store);
 	assert_int_equal(config_services(config)[0].reply.kind, REPLY_UNTIL_CLOSE);
 	assert_int_equal(config_services(config)[0].max_message, 10 * 1024 * 1024);
@@ -458,13 +459,14 @@ static void test_messages_have_keys_of_their_own(void **state)
 {
 	(void)state;
 	struct relay_config *config = must_load(SERVICE(
-		"reply = \"idle:200ms\"; max_message = \"64K\";") "limits = { messages_per_second = 5; };\n"
+		"reply = \"idle:200ms\"; max_message = \"64K\";") "limits = { messages_per_second = 5; messages_per_client = 9; };\n"
 	                                                      "messages = { store = \"results\"; window = \"1h\"; max_reply = \"1K\"; max_size = \"2M\"; };");
 
 	assert_int_equal(config_services(config)[0].reply.kind, REPLY_IDLE);
 	assert_int_equal(config_services(config)[0].reply.idle_ms, 200);
 	assert_int_equal(config_services(config)[0].max_message, 65536);
 	assert_int_equal(config->limits.messages_per_second, 5);
+	assert_int_equal(config->limits.messages_per_client, 9);
 	assert_non_null(strstr(config->messages.store, "/results"));
 	assert_int_equal(config->messages.window_ms, 3600000);
 	assert_int_equal(config->messages.max_reply, 1024);

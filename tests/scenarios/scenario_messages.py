@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import resource
 import signal
 import socket
 import struct
@@ -416,6 +417,65 @@ class Keys(Messages):
         relay.wait_for("event=message .*it goes on, for the record")
         relay.wait_for("event=message-went-on .*reason=done")
         self.assertEqual(relay.find("role-died"), [])
+
+    @staticmethod
+    def fields_of(key):
+        return [(":method", "POST"), (":scheme", "https"), (":path", "/messages/app"), (":authority", "localhost"),
+                ("idempotency-key", key)]
+
+    def h2_client(self, relay):
+        return h2_frames.Client(self.tls(relay.port, "alice", alpn=["h2"]))
+
+    def leave_behind(self, relay, gate, keys, client=None):
+        """alice sends a message for each key, over connections of their own (and so to all workers), and resets it."""
+        one = client
+        for i, key in enumerate(keys):
+            client = one or self.h2_client(relay)
+            stream = client.open(self.fields_of(key), end=True, body=b"x")
+            wait_until(lambda i=i: gate.seen == i + 1, "the application has it")
+            client.send(h2_frames.RST_STREAM, 0, stream, struct.pack(">I", 8))
+            relay.wait_for("event=message .*it goes on, for the record", count=i + 1)
+
+    def test_a_client_leaves_no_more_messages_behind_than_it_may_and_no_other_pays_for_it(self):
+        gate = Gate()
+        services = {"app": (self.app(gate).target, ANY, ""), "quick": (self.app(Sink()).target, ANY, "")}
+        relay = self.services(services, extra="limits = { messages_per_client = 3; };")
+        self.leave_behind(relay, gate, ["l-1", "l-2", "l-3"])
+        fields = self.assert_problem(self.curl(relay.port, b"x", "quick", more=self.KEY), 503, "too-many-streams")
+        self.assertEqual(fields["retry-after"], "1")
+        relay.wait_for("event=message .*reason=too-many-streams status=503 .*limits.messages_per_client")
+        self.assertEqual(self.send(relay.port, b"x", service="quick", more=["--idempotency-key", "k"]).returncode, 7)
+        self.assertEqual(self.curl(relay.port, b"x", "quick")[0], 200)  # without a key it ends with its client
+        self.assertEqual(self.curl(relay.port, b"x", "quick", more=self.KEY, identity="bob")[0], 200)
+        gate.go.set()
+        relay.wait_for("event=message-went-on .*reason=done", count=3)
+        self.assertEqual(self.curl(relay.port, b"x", "quick", more=self.KEY)[0], 200)
+        self.assertEqual(gate.seen, 3)
+
+    def test_messages_that_were_left_behind_have_their_share_of_the_descriptors(self):
+        gate = Gate()
+        config = self.relay_config({"app": (self.app(gate).target, ANY, "")},
+                                   extra='messages = { store = "store-of-few"; };')
+        relay = self.relay(
+            config=config,
+            preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (330, 330)))  # ten for connections and targets
+        client = self.h2_client(relay)
+        self.leave_behind(relay, gate, [f"l-{i}" for i in range(7)], client)
+        self.assertEqual(client.ask(self.fields_of("one-more"), body=b"x")[0], 503)
+        relay.wait_for("event=message .*reason=no-descriptors status=503")
+        gate.go.set()
+        relay.wait_for("event=message-went-on .*reason=done", count=7)
+        self.assertEqual(client.ask(self.fields_of("one-more"), body=b"x"), (200, b"late\n"))
+
+    def test_what_a_client_left_to_a_worker_that_died_is_counted_no_more(self):
+        gate = Gate()
+        relay = self.one(gate, extra="limits = { messages_per_client = 2; };")
+        self.leave_behind(relay, gate, ["l-1", "l-2"])
+        for pid in relay.role_pids("worker"):
+            os.kill(pid, signal.SIGKILL)
+        relay.wait_for("event=role-restarted", count=2)
+        gate.go.set()
+        self.assertEqual(self.curl(relay.port, b"x", more=self.KEY)[0], 200)
 
     def test_a_worker_that_dies_in_the_middle_makes_the_next_try_a_counted_repeat(self):
         gate = Gate()
