@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay on a port of its own whose configuration changes while it runs."""
+"""Daemons on a port of their own whose configuration changes while they run."""
 import json
 import os
 import signal
 
-from portseal_testing import RELAY, Process, Scenario, free_port, run
+from portseal_testing import RELAY, Process, Scenario, free_port, receive, run
 
 
-class Reloading(Scenario):
+class ReloadingDaemon(Scenario):
+    """`program` reads self.path, and answers HUP and `status`; `command` is what it is started with besides."""
+
+    program = None
+    command = ()
+
     def setUp(self):
         super().setUp()
-        for name in ("bob", "carol"):
-            if not os.path.exists(self.crt(name)):
-                self.certs("sender", name)
         self.port = free_port()
         self.target = self.app().target
-        self.path = os.path.join(self.dir, f"reload-{self.port}.conf")
+        self.path = os.path.join(self.dir, f"{os.path.basename(self.program)}-{self.port}.conf")
 
-    def config(self, allow="{ any = true; }", listen=None, tls="", more="", target=None):
-        return self.relay_config({"app": (target or self.target, allow, "")},
-                                 listen=listen or '{ address = "127.0.0.1:%d"; }' % self.port, tls=tls,
-                                 extra=f'status = "status-{self.port}"; {more}')
+    def people(self, *names):
+        for name in names:
+            if not os.path.exists(self.crt(name)):
+                self.certs("sender", name)
 
     def write(self, text):
         with open(self.path + ".new", "w", encoding="utf-8") as file:
@@ -29,23 +31,43 @@ class Reloading(Scenario):
 
     def start(self, text, preexec=None):
         self.write(text)
-        relay = self.keep(Process([RELAY, "-c", self.path], preexec=preexec))
-        relay.wait_for("event=started")
-        relay.port = self.port
-        relay.generation = 1
-        return relay
+        daemon = self.keep(Process([self.program, *self.command, "-c", self.path], preexec=preexec))
+        daemon.wait_for("event=started")
+        daemon.generation = 1
+        return daemon
 
-    def reload(self, relay, text):
-        self.write(text)
-        relay.signal(signal.SIGHUP)
-        relay.generation += 1
-        relay.wait_for(f"event=reloaded generation={relay.generation}")
+    def reload(self, daemon, text=None):
+        if text is not None:
+            self.write(text)
+        daemon.signal(signal.SIGHUP)
+        daemon.generation += 1
+        daemon.wait_for(f"event=reloaded generation={daemon.generation}")
 
     def status(self, code=0):
-        done = run([RELAY, "status", "-c", self.path])
+        done = run([self.program, "status", "-c", self.path])
         self.assertEqual((done.returncode, done.stderr), (code, b""))
         return json.loads(done.stdout)
 
     def talk(self, connection, word=b"word"):
         connection.sendall(word)
-        self.assertEqual(connection.recv(100), word)
+        self.assertEqual(receive(connection, len(word)), word)
+
+
+class Reloading(ReloadingDaemon):
+    """A relay."""
+
+    program = RELAY
+
+    def setUp(self):
+        super().setUp()
+        self.people("bob", "carol")
+
+    def config(self, allow="{ any = true; }", listen=None, tls="", more="", target=None):
+        return self.relay_config({"app": (target or self.target, allow, "")},
+                                 listen=listen or '{ address = "127.0.0.1:%d"; }' % self.port, tls=tls,
+                                 extra=f'status = "status-{self.port}"; {more}')
+
+    def start(self, text, preexec=None):
+        relay = super().start(text, preexec)
+        relay.port = self.port
+        return relay

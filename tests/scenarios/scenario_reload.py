@@ -42,7 +42,7 @@ class Reload(Reloading):
             "wrong key": (self.config().replace(self.key("relay"), self.key("alice")), "does not belong to the certificate"),
             "broken CRL": (self.config(tls=f'crl = "{self.file("broken.crl", "no CRL")}";'), "broken.crl"),
             "missing CA": (self.config().replace(f"{self.pki}/ca.crt", f"{self.pki}/nope.crt"), "nope.crt"),
-            "syntax": ("listen = (", "reload-"),
+            "syntax": ("listen = (", "is never closed"),
         }
         for what, (text, cause) in broken.items():
             with self.subTest(what):

@@ -1,25 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A sender's new generation is put in force whole or not at all; its doors stay open, and nobody is cut meanwhile."""
-import json
 import os
 import signal
 import socket
 import stat
 import threading
 
-from portseal_testing import (SENDER, Load, Process, Scenario, descriptors_of, free_port, main, receive, run,
-                              wait_until)
+from portseal_testing import SENDER, Load, Process, descriptors_of, free_port, main, receive, wait_until
+from reloading import ReloadingDaemon
 
 
-class SenderReload(Scenario):
+class SenderReload(ReloadingDaemon):
+    program = SENDER
+    command = ("tunnel",)
+
     def setUp(self):
         super().setUp()
-        if not os.path.exists(self.crt("bob")):
-            self.certs("sender", "bob")
-        self.port = free_port()
-        self.target = self.app().target
-        self.path = os.path.join(self.dir, f"sender-reload-{self.port}.conf")
+        self.people("bob")
         self.server = self.relay(config=self.relay_config(
             {"app": (self.target, "{ any = true; }", ""), "bobs": (self.target, '{ cn = "bob"; }', "")}))
 
@@ -35,36 +33,9 @@ processes = {{ gatekeepers = 2; workers = 2; }};
 {more}
 """
 
-    def write(self, text):
-        with open(self.path + ".new", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(self.path + ".new", self.path)
-
-    def start(self, text):
-        self.write(text)
-        sender = self.keep(Process([SENDER, "tunnel", "-c", self.path]))
-        sender.wait_for("event=started")
-        sender.generation = 1
-        return sender
-
-    def reload(self, sender, text=None):
-        if text is not None:
-            self.write(text)
-        sender.signal(signal.SIGHUP)
-        sender.generation += 1
-        sender.wait_for(f"event=reloaded generation={sender.generation}")
-
-    def status(self, code=0):
-        done = run([SENDER, "status", "-c", self.path])
-        self.assertEqual((done.returncode, done.stderr), (code, b""))
-        return json.loads(done.stdout)
-
-    def talk(self, connection, word=b"word"):
-        connection.sendall(word)
-        self.assertEqual(receive(connection, len(word)), word)
-
     def assert_refused(self, port):
-        with self.connect(port) as local, self.assertRaises(OSError):
+        # Perhaps so soon that not even connect() gets through.
+        with self.assertRaises(OSError), self.connect(port) as local:
             local.sendall(b"x")
             raise AssertionError(f"an answer: {local.recv(100)!r}")
 
@@ -149,7 +120,7 @@ processes = {{ gatekeepers = 2; workers = 2; }};
             "wrong key": (self.config().replace(self.key("alice"), self.key("bob")), "does not belong to the certificate"),
             "broken certificate": (self.config().replace(self.crt("alice"), self.file("broken.crt", "none")), "broken.crt"),
             "missing CA": (self.config().replace(f"{self.pki}/ca.crt", f"{self.pki}/nope.crt"), "nope.crt"),
-            "syntax": ("relays = (", "sender-reload-"),
+            "syntax": ("relays = (", "is never closed"),
             "an address in use": (self.config({f"127.0.0.1:{free_port()}": "app", f"127.0.0.1:{taken.port}": "app"}),
                                   "already in use"),
         }
