@@ -23,7 +23,7 @@
 #include "portseal/log.h"
 
 #define TOLD 200
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 #define CLIENTS 2 /* one gatekeeper, one worker */
 
 static int events[2];
@@ -107,6 +107,13 @@ static int run_auditor(const struct role_env *env)
 	return 0;
 }
 
+/* Before this, TERM ends all at once: nothing is drained that never served. */
+static void on_ready(void *daemon)
+{
+	(void)daemon;
+	say('r');
+}
+
 static int begin(void **state)
 {
 	const struct supervisor_config config = {
@@ -118,6 +125,7 @@ static int begin(void **state)
 		.run_auditor = run_auditor,
 		.drain_ms = PATIENCE_MS,
 		.drain_first = ROLE_GATEKEEPER,
+		.on_ready = on_ready,
 	};
 
 	(void)state;
@@ -159,13 +167,13 @@ static unsigned char next_event(void)
 
 static void test_the_next_auditor_hears_what_a_dead_one_did_not_and_ends_last(void **state)
 {
-	int heard;
+	int heard = 0;
 	int status;
 
 	(void)state;
-	heard = next_event();
-	heard += next_event();
-	assert_int_equal(heard, 'G' + 'W');
+	for (int i = 0; i < 3; i++)
+		heard += next_event(); /* in any order */
+	assert_int_equal(heard, 'G' + 'W' + 'r');
 	assert_int_equal(*lives, 2);
 	assert_int_equal(kill(supervisor, SIGTERM), 0);
 	assert_int_equal(next_event(), 'g');

@@ -246,20 +246,31 @@ static void test_an_openssl_server_answers_our_close_notify(void **state)
 	foreign_peer_free(peer);
 }
 
-static void test_a_gnutls_client_closes_its_half_only(void **state)
+/* gnutls-cli ends two seconds after its own end, whoever was not given the processor meanwhile: false. */
+static bool a_gnutls_client_reads_after_its_end(void)
 {
-	struct foreign_peer *peer;
+	static const char line[] = "1 after its end\n";
+	struct foreign_peer *peer = foreign_peer_client(gnutls_client, SUITE);
 
-	(void)state;
-	skip_without("gnutls-cli");
-	peer = foreign_peer_client(gnutls_client, SUITE);
 	peer_sends(peer, "0\n");
 	foreign_peer_type_end(peer);
 	foreign_peer_await_end(peer);
 	assert_int_equal(peer->end, PS_E_CLOSED);
-	send_line(peer, "1 after its end\n");
-	await_output(peer, "1 after its end\n");
+	send_line(peer, line);
+	const bool read = foreign_peer_says(peer, line, strlen(line));
 	foreign_peer_free(peer);
+	return read;
+}
+
+static void test_a_gnutls_client_closes_its_half_only(void **state)
+{
+	bool read = false;
+
+	(void)state;
+	skip_without("gnutls-cli");
+	for (int i = 0; i < 5 && !read; i++)
+		read = a_gnutls_client_reads_after_its_end();
+	assert_true(read);
 }
 
 static void test_our_refusal_is_read_by_name(void **state)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +23,12 @@
 #include "mint.h"
 #include "tls/tls_stream_private.h"
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 60000 /* only who never answers is given up: on a busy machine a program takes long to start */
+#define SERVER_TRIES 5
+#define PORT_TRIES 100
+/* Below those that the system gives to whoever asks for none: nobody takes ours while its server is on its way to it. */
+#define PORT_FIRST 10000
+#define PORT_COUNT 20000
 #define CHUNK 65536
 #define MAX_ARGUMENTS 32
 
@@ -41,18 +47,41 @@ bool foreign_peer_exists(const char *program)
 	return false;
 }
 
-/* A socket of loopback on a port of the system's choice. */
+/* A socket of loopback on this port, 0: of the system's choice. -1: it is taken. */
 static int loopback_bind(uint16_t *port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons(*port),
+	};
 	socklen_t len = sizeof(address);
 
 	int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_not_equal(sock, -1);
-	assert_int_equal(bind(sock, (struct sockaddr *)&address, sizeof(address)), 0);
+	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		(void)close(sock);
+		return -1;
+	}
 	assert_int_equal(getsockname(sock, (struct sockaddr *)&address, &len), 0);
 	*port = ntohs(address.sin_port);
 	return sock;
+}
+
+static uint16_t free_port(void)
+{
+	for (int i = 0; i < PORT_TRIES; i++) {
+		uint16_t port;
+		assert_int_equal(getrandom(&port, sizeof(port), 0), sizeof(port));
+		port = (uint16_t)(PORT_FIRST + port % PORT_COUNT);
+		const int sock = loopback_bind(&port);
+		if (sock != -1) {
+			(void)close(sock);
+			return port;
+		}
+	}
+	fail_msg("no port is free");
+	return 0;
 }
 
 static int loopback_connect(uint16_t port)
@@ -143,7 +172,7 @@ struct foreign_peer *foreign_peer_client(const char *const *argv, uint16_t suite
 {
 	struct foreign_peer *peer = peer_new();
 	struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
-	uint16_t port;
+	uint16_t port = 0;
 
 	int listener = loopback_bind(&port);
 	assert_int_equal(listen(listener, 1), 0);
@@ -158,15 +187,20 @@ struct foreign_peer *foreign_peer_client(const char *const *argv, uint16_t suite
 
 struct foreign_peer *foreign_peer_server(const char *const *argv, const char *ready, uint16_t suite)
 {
-	struct foreign_peer *peer = peer_new();
-	uint16_t port;
+	for (int i = 0; i < SERVER_TRIES; i++) {
+		struct foreign_peer *peer = peer_new();
+		const uint16_t port = free_port();
 
-	(void)close(loopback_bind(&port));
-	start(peer, argv, port);
-	foreign_peer_await_output(peer, ready, strlen(ready));
-	peer->sock = loopback_connect(port);
-	begin(peer, TLS_CLIENT, suite);
-	return peer;
+		start(peer, argv, port);
+		if (foreign_peer_says(peer, ready, strlen(ready))) {
+			peer->sock = loopback_connect(port);
+			begin(peer, TLS_CLIENT, suite);
+			return peer;
+		}
+		foreign_peer_free(peer); /* the port was taken on the way */
+	}
+	fail_msg("%s does not start", argv[0]);
+	return NULL;
 }
 
 void foreign_peer_free(struct foreign_peer *peer)
@@ -174,8 +208,10 @@ void foreign_peer_free(struct foreign_peer *peer)
 	(void)kill(peer->pid, SIGKILL);
 	(void)waitpid(peer->pid, NULL, 0);
 	foreign_peer_type_end(peer);
-	(void)close(peer->from);
-	(void)close(peer->sock);
+	if (peer->from != -1)
+		(void)close(peer->from);
+	if (peer->sock != -1)
+		(void)close(peer->sock);
 	tls_stream_free(peer->stream);
 	buf_release(&peer->to_peer);
 	buf_release(&peer->output);
@@ -286,10 +322,21 @@ void foreign_peer_await_payload(struct foreign_peer *peer, size_t len)
 	}
 }
 
+bool foreign_peer_says(struct foreign_peer *peer, const void *bytes, size_t len)
+{
+	while (buf_len(&peer->output) < len ||
+	       memmem(buf_front(&peer->output), buf_len(&peer->output), bytes, len) == NULL) {
+		if (peer->from == -1)
+			return false;
+		step(peer);
+	}
+	return true;
+}
+
 void foreign_peer_await_output(struct foreign_peer *peer, const void *bytes, size_t len)
 {
-	while (buf_len(&peer->output) < len || memmem(buf_front(&peer->output), buf_len(&peer->output), bytes, len) == NULL)
-		step(peer);
+	if (!foreign_peer_says(peer, bytes, len))
+		fail_msg("the peer ended and said: %.*s", (int)buf_len(&peer->output), buf_front(&peer->output));
 }
 
 void foreign_peer_await_end(struct foreign_peer *peer)

@@ -3,11 +3,12 @@
  * foreign_peer -- another implementation of TLS as a subprocess, opposite a tls_stream.
  *
  * mbedTLS shakes hands over loopback, hands out the traffic secrets and is gone; from then on the stream carries the
- * connection. Everything waits for events, and five seconds without one fail the test.
+ * connection. Everything waits for events, and a minute without one fails the test.
  */
 #ifndef PORTSEAL_TESTS_FOREIGN_PEER_H
 #define PORTSEAL_TESTS_FOREIGN_PEER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "portseal/tls_stream.h"
@@ -45,6 +46,8 @@ void foreign_peer_type_end(struct foreign_peer *peer);
 void foreign_peer_await_sent(struct foreign_peer *peer);
 void foreign_peer_await_payload(struct foreign_peer *peer, size_t len);
 void foreign_peer_await_output(struct foreign_peer *peer, const void *bytes, size_t len);
+/* The same, but false if the peer ends without having said it. */
+bool foreign_peer_says(struct foreign_peer *peer, const void *bytes, size_t len);
 void foreign_peer_await_key_update(struct foreign_peer *peer);
 void foreign_peer_await_end(struct foreign_peer *peer);
 
