@@ -175,6 +175,7 @@ static void on_target(void *owner, enum connect_result result, int fd, const cha
 	struct carriages_config *config = &carriage->all->config;
 	struct bridge_config bridge = {
 		.loop = config->loop,
+		.watches = config->watches,
 		.scratch = config->scratch,
 		.linger = config->linger,
 		.sealed_fd = carriage->sealed_fd,
@@ -253,6 +254,7 @@ void carriages_begin(struct carriages *carriages, const struct handover *handove
 {
 	struct connector_config connector = {
 		.loop = carriages->config.loop,
+		.watches = carriages->config.watches,
 		.address = &handover->terms.target,
 		.timeout_ms = handover->terms.connect_ms,
 		.on_done = on_target,

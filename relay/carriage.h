@@ -23,6 +23,7 @@ struct carriages;
 struct carriages_config {
 	uv_loop_t *loop; /* borrowed, as everything here */
 	struct standings *standings;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	struct audit_client *audit; /* NULL: none is configured */

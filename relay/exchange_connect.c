@@ -67,6 +67,7 @@ static void start_pipe(struct exchange *exchange, int fd)
 	struct tunnel *tunnel = exchange->work;
 	const struct h2_pipe_config config = {
 		.loop = exchange_config(exchange)->loop,
+		.watches = exchange_config(exchange)->watches,
 		.stream = exchange->stream,
 		.plain_fd = fd,
 		.idle_ms = tunnel->idle_ms,
@@ -102,6 +103,7 @@ static void begin(struct exchange *exchange, const struct service_terms *terms)
 	struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
 	const struct connector_config config = {
 		.loop = exchange_config(exchange)->loop,
+		.watches = exchange_config(exchange)->watches,
 		.address = &terms->target,
 		.timeout_ms = terms->connect_ms,
 		.on_done = on_target,

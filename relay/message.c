@@ -256,6 +256,7 @@ static void connect_target(struct message *message)
 {
 	const struct message_target_config config = {
 		.loop = message->all->config.loop,
+		.watches = message->all->config.watches,
 		.linger = message->all->config.linger,
 		.address = &message->terms.target,
 		.connect_ms = message->terms.connect_ms,

@@ -30,6 +30,7 @@ struct messages; /* of one worker */
 
 struct messages_config {
 	uv_loop_t *loop; /* borrowed, as all of it */
+	struct watches *watches;
 	struct linger_set *linger;
 	struct results *results;   /* NULL: no key is taken */
 	struct message_rate *rate; /* NULL: not limited */

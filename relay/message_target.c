@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "portseal/buf.h"
 #include "portseal/net.h"
@@ -32,10 +31,9 @@ struct message_target {
 	bool finished;  /* the payload is whole */
 	bool reading;   /* on_readable is waited for */
 	bool has_bytes; /* of the reply, unread */
-	uv_poll_t poll;
+	struct watch watch;
 	uv_timer_t settle;
 	uv_timer_t idle; /* of a reply that ends by silence */
-	bool has_poll;
 	int open_handles;
 	struct reply_end reply;
 	struct buf kept;
@@ -71,24 +69,6 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(target);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
-static void watch(struct message_target *target)
-{
-	int events = 0;
-
-	if (target->state == TARGET_FAILED || !target->has_poll)
-		return;
-	if (target->state == TARGET_WRITING && buf_len(&target->kept) > 0)
-		events |= UV_WRITABLE;
-	if (target->reading)
-		events |= UV_READABLE;
-	if (events == 0)
-		(void)uv_poll_stop(&target->poll);
-	else
-		(void)uv_poll_start(&target->poll, events, on_poll);
-}
-
 static void on_told(uv_timer_t *timer)
 {
 	struct message_target *target = timer->data;
@@ -104,10 +84,25 @@ static void fail(struct message_target *target, const char *reason, const char *
 	target->state = TARGET_FAILED;
 	target->reason = reason;
 	target->detail = detail != NULL ? strdup(detail) : NULL;
-	if (target->has_poll)
-		(void)uv_poll_stop(&target->poll);
+	watch_stop(&target->watch);
 	(void)uv_timer_stop(&target->idle);
 	(void)uv_timer_start(&target->settle, on_told, 0, 0);
+}
+
+static void wait_for_events(struct message_target *target)
+{
+	uint32_t mask = 0;
+
+	if (target->state == TARGET_FAILED || target->state == TARGET_CONNECTING)
+		return;
+	if (target->state == TARGET_WRITING && buf_len(&target->kept) > 0)
+		mask |= EPOLLOUT;
+	if (target->reading)
+		mask |= EPOLLIN;
+	if (mask == 0)
+		watch_stop(&target->watch);
+	else if (watch_set(&target->watch, mask) != PS_OK)
+		fail(target, "no-memory", NULL);
 }
 
 static void fail_broken(struct message_target *target, int number)
@@ -218,16 +213,15 @@ static void look(struct message_target *target)
 		target->config.events->on_readable(target->config.owner);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_event(void *owner, uint32_t events)
 {
-	struct message_target *target = poll->data;
-	const bool readable = status < 0 || (events & UV_READABLE) != 0;
+	struct message_target *target = owner;
 
-	if ((status < 0 || (events & UV_WRITABLE) != 0) && target->state == TARGET_WRITING && buf_len(&target->kept) > 0)
+	if ((events & EPOLLOUT) != 0 && target->state == TARGET_WRITING && buf_len(&target->kept) > 0)
 		on_writable(target);
-	if (readable && target->reading && target->state != TARGET_FAILED)
+	if ((events & EPOLLIN) != 0 && target->reading && target->state != TARGET_FAILED)
 		look(target);
-	watch(target);
+	wait_for_events(target);
 }
 
 static void on_connected(void *owner, enum connect_result result, int fd, const char *peer,
@@ -243,16 +237,12 @@ static void on_connected(void *owner, enum connect_result result, int fd, const 
 	}
 	target->fd = fd;
 	net_arm_reset(fd);
-	if (uv_poll_init(target->config.loop, &target->poll, fd) != 0) {
-		fail(target, "no-memory", NULL);
-		return;
-	}
-	target->poll.data = target;
-	target->has_poll = true;
-	target->open_handles++;
+	watch_begin(&target->watch, target->config.watches, fd, on_event, target);
 	target->state = TARGET_WRITING;
 	target->reading = true; /* an application that goes is heard of while nothing is written */
-	watch(target);
+	wait_for_events(target);
+	if (target->state == TARGET_FAILED)
+		return;
 	target->config.events->on_connected(target->config.owner);
 }
 
@@ -268,6 +258,7 @@ enum ps_err message_target_new(const struct message_target_config *config, struc
 	struct message_target *made = calloc(1, sizeof(*made));
 	const struct connector_config connector = {
 		.loop = config->loop,
+		.watches = config->watches,
 		.address = config->address,
 		.timeout_ms = config->connect_ms,
 		.on_done = on_connected,
@@ -306,7 +297,7 @@ size_t message_target_write(struct message_target *target, const uint8_t *bytes,
 	}
 	if (taken < len && buf_append(&target->kept, bytes + taken, len - taken) != PS_OK)
 		fail(target, "no-memory", NULL);
-	watch(target);
+	wait_for_events(target);
 	return taken;
 }
 
@@ -315,7 +306,7 @@ void message_target_finish(struct message_target *target)
 	target->finished = true;
 	if (target->state == TARGET_WRITING && buf_len(&target->kept) == 0)
 		begin_to_settle(target);
-	watch(target);
+	wait_for_events(target);
 }
 
 static void on_silence(uv_timer_t *timer)
@@ -360,7 +351,7 @@ size_t message_target_read(struct message_target *target, uint8_t *room, size_t 
 	target->has_bytes = false;
 	*ended = target->reply.ended;
 	target->reading = len == 0 && !*ended;
-	watch(target);
+	wait_for_events(target);
 	return len;
 }
 
@@ -385,14 +376,14 @@ void message_target_end(struct message_target *target, bool clean)
 		return;
 	connector_cancel(target->connector);
 	target->connector = NULL;
-	if (target->has_poll)
-		uv_close((uv_handle_t *)&target->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&target->settle, on_handle_closed);
 	uv_close((uv_handle_t *)&target->idle, on_handle_closed);
-	if (target->fd >= 0 && clean && target->state == TARGET_DELIVERED)
+	if (target->fd >= 0 && clean && target->state == TARGET_DELIVERED) {
+		watch_stop(&target->watch);
 		linger_close(target->config.linger, target->fd);
-	else if (target->fd >= 0)
-		close(target->fd); /* armed: a reset */
+	} else if (target->fd >= 0) {
+		watch_close(&target->watch); /* armed: a reset */
+	}
 	target->fd = -1;
 	target->state = TARGET_FAILED;
 }

@@ -42,6 +42,7 @@ struct message_target_events {
 
 struct message_target_config {
 	uv_loop_t *loop; /* borrowed, as the rest */
+	struct watches *watches;
 	struct linger_set *linger;
 	const struct address *address; /* until the call returns */
 	uint64_t connect_ms;

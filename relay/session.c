@@ -209,6 +209,7 @@ static void start_h2(struct session *session, const struct handover *handover, i
 	const struct sessions_config *config = &session->all->config;
 	const struct h2_config h2 = {
 		.loop = config->loop,
+		.watches = config->watches,
 		.scratch = config->scratch,
 		.linger = config->linger,
 		.fd = fd,

@@ -23,6 +23,7 @@ struct sessions;
 struct sessions_config {
 	uv_loop_t *loop; /* borrowed, as everything here */
 	struct standings *standings;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct h2_scratch *scratch;
 	struct messages *messages;

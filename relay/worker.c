@@ -30,6 +30,7 @@ struct worker {
 	const struct role_env *env;
 	struct relay *relay;
 	uv_loop_t loop;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	struct standings *standings;
@@ -174,7 +175,7 @@ static void on_look(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 
 	if (connections(worker) == 0 && messages_pending(worker->messages) == 0 && linger_count(worker->linger) == 0)
-		uv_stop(&worker->loop);
+		watches_stop(worker->watches);
 }
 
 static void begin_drain(struct worker *worker, uint64_t ms)
@@ -251,6 +252,7 @@ static enum ps_err start_messages(struct worker *worker)
 	};
 	struct messages_config messages = {
 		.loop = &worker->loop,
+		.watches = worker->watches,
 		.linger = worker->linger,
 		.rate = worker->relay->rate,
 		.count = worker->relay->count,
@@ -286,9 +288,10 @@ static bool start(struct worker *worker)
 	worker->most = most_descriptors(net_raise_nofile());
 	worker->deadline.data = worker;
 	worker->look.data = worker;
-	if (linger_new(&worker->loop, &worker->linger) != PS_OK || bridge_scratch_new(&worker->scratch) != PS_OK ||
-	    standings_new(&worker->standings) != PS_OK || h2_scratch_new(&worker->h2_scratch) != PS_OK ||
-	    start_messages(worker) != PS_OK || uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
+	if (watches_new(&worker->loop, &worker->watches) != PS_OK || linger_new(&worker->loop, &worker->linger) != PS_OK ||
+	    bridge_scratch_new(&worker->scratch) != PS_OK || standings_new(&worker->standings) != PS_OK ||
+	    h2_scratch_new(&worker->h2_scratch) != PS_OK || start_messages(worker) != PS_OK ||
+	    uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return false;
 	standings_set_generation(worker->standings, worker->env->generation);
 	audit_memory_free(worker->relay->audit_memory);
@@ -296,9 +299,11 @@ static bool start(struct worker *worker)
 		return false;
 	carriages.audit = worker->audit;
 	carriages.standings = worker->standings;
+	carriages.watches = worker->watches;
 	carriages.linger = worker->linger;
 	carriages.scratch = worker->scratch;
 	sessions.standings = worker->standings;
+	sessions.watches = worker->watches;
 	sessions.linger = worker->linger;
 	sessions.scratch = worker->h2_scratch;
 	sessions.messages = worker->messages;
@@ -321,6 +326,7 @@ static void finish(struct worker *worker)
 	results_stop(worker->results);
 	audit_client_free(worker->audit);
 	linger_free(worker->linger);
+	watches_free(worker->watches);
 	uv_walk(&worker->loop, close_handle, NULL);
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&worker->loop);
@@ -349,7 +355,7 @@ int worker_run(const struct role_env *env)
 	relay_keep_own_sockets(worker->relay);
 	setrlimit(RLIMIT_CORE, &no_core); /* a dump would hold traffic keys and payload */
 	if (start(worker) && channel_send(env->control, ROLE_READY, NULL, 0, -1) == PS_OK) {
-		uv_run(&worker->loop, UV_RUN_DEFAULT);
+		watches_run(worker->watches);
 		exit_code = worker->cut ? EXIT_CUT : 0;
 	}
 	finish(worker);

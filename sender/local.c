@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "local.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -12,6 +11,7 @@
 #include "portseal/net.h"
 
 #define PATIENCE_MS 30000 /* for the relay's answer, on top of what dialling every relay may last */
+#define BRIEF_MS 100      /* whoever waits no longer is not watched: what befell him meanwhile is met afterwards */
 
 enum local_state {
 	LOCAL_WAITING, /* for its passage */
@@ -26,10 +26,10 @@ struct local {
 	enum local_state state;
 	struct local_facts facts;
 	struct passage *passage;
-	int fd;          /* -1 once the bridge or the pipe has it */
-	uv_poll_t watch; /* while waiting: has the client gone away? */
+	int fd;             /* -1 once the bridge or the pipe has it */
+	struct watch watch; /* while waiting for long: has the client gone away? */
 	uv_timer_t deadline;
-	int open_handles;
+	bool timer_closed;
 	union {
 		struct bridge *bridge;
 		struct h2_pipe *pipe;
@@ -45,22 +45,22 @@ struct locals {
 
 static void free_when_over(struct local *local)
 {
-	if (local->state == LOCAL_OVER && local->open_handles == 0)
+	if (local->state == LOCAL_OVER && local->timer_closed)
 		free(local);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
 	struct local *local = handle->data;
 
-	local->open_handles--;
+	local->timer_closed = true;
 	free_when_over(local);
 }
 
 static void stop_waiting(struct local *local)
 {
-	uv_close((uv_handle_t *)&local->watch, on_closed);
-	uv_close((uv_handle_t *)&local->deadline, on_closed);
+	watch_stop(&local->watch);
+	uv_close((uv_handle_t *)&local->deadline, on_timer_closed);
 }
 
 static void end(struct local *local)
@@ -119,17 +119,24 @@ static void on_deadline(uv_timer_t *timer)
 }
 
 /* Told of a half-closed client, too, which may well wait for a reply: only a broken connection counts. */
-static void on_watch(uv_poll_t *watch, int status, int events)
+static void on_event(void *owner, uint32_t events)
 {
-	struct local *local = watch->data;
-	struct pollfd polled = { .fd = local->fd };
+	struct local *local = owner;
 
-	(void)status;
-	(void)events;
-	if (poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP)) != 0)
+	if ((events & (EPOLLERR | EPOLLHUP)) != 0)
 		close_early(local, BRIDGE_PLAIN_RESET);
 	else
-		uv_poll_stop(watch);
+		(void)!watch_set(&local->watch, 0); /* cannot fail: it is watched */
+}
+
+/* Whether he has gone away is worth knowing from now on. */
+static void on_long_wait(uv_timer_t *timer)
+{
+	struct local *local = timer->data;
+	const struct briefing *briefing = local->locals->config.briefing;
+
+	(void)!watch_set(&local->watch, EPOLLRDHUP); /* else it is met later */
+	(void)uv_timer_start(timer, on_deadline, briefing->n_relays * briefing->patience_ms + PATIENCE_MS, 0);
 }
 
 static uint64_t fresh_conn(void)
@@ -148,14 +155,9 @@ static struct local *add(struct locals *locals, const char *service, int fd, con
 
 	if (local == NULL)
 		return NULL;
-	if (uv_poll_init(locals->config.loop, &local->watch, fd) != 0) {
-		free(local);
-		return NULL;
-	}
+	watch_begin(&local->watch, locals->config.watches, fd, on_event, local);
 	(void)uv_timer_init(locals->config.loop, &local->deadline);
-	local->watch.data = local;
 	local->deadline.data = local;
-	local->open_handles = 2;
 	local->locals = locals;
 	local->fd = fd;
 	local->state = LOCAL_WAITING;
@@ -192,7 +194,6 @@ static void forget(struct local *local)
 
 enum ps_err locals_begin(struct locals *locals, const char *service, int fd, const char *peer)
 {
-	const struct briefing *briefing = locals->config.briefing;
 	struct local *local;
 
 	net_arm_reset(fd); /* until it is closed cleanly; holds if this process dies, too */
@@ -205,8 +206,7 @@ enum ps_err locals_begin(struct locals *locals, const char *service, int fd, con
 		forget(local);
 		return PS_E_NOMEM;
 	}
-	uv_poll_start(&local->watch, UV_DISCONNECT, on_watch);
-	uv_timer_start(&local->deadline, on_deadline, briefing->n_relays * briefing->patience_ms + PATIENCE_MS, 0);
+	(void)uv_timer_start(&local->deadline, on_long_wait, BRIEF_MS, 0);
 	return passages_unsent(locals->passages) > 0 ? PS_E_AGAIN : PS_OK;
 }
 
@@ -229,6 +229,7 @@ static void on_raw(void *owner, const struct handover *handover, int relay_fd)
 	}
 	const struct bridge_config config = {
 		.loop = locals->config.loop,
+		.watches = locals->config.watches,
 		.scratch = locals->config.scratch,
 		.linger = locals->config.linger,
 		.sealed_fd = relay_fd,
@@ -254,6 +255,7 @@ static void on_stream(void *owner, struct h2_stream *stream, const struct pool_f
 	struct local *local = owner;
 	const struct h2_pipe_config config = {
 		.loop = local->locals->config.loop,
+		.watches = local->locals->config.watches,
 		.stream = stream,
 		.plain_fd = local->fd,
 		.idle_ms = local->locals->config.briefing->idle_ms,
@@ -345,6 +347,7 @@ enum ps_err locals_new(const struct locals_config *config, struct locals **local
 	fresh->config = *config;
 	const struct passages_config passages = {
 		.loop = config->loop,
+		.watches = config->watches,
 		.linger = config->linger,
 		.slot = config->slot,
 		.briefing = config->briefing,

@@ -23,10 +23,11 @@ struct locals;
 
 struct locals_config {
 	uv_loop_t *loop;
-	struct bridge_scratch *scratch;  /* borrowed */
-	struct linger_set *linger;       /* borrowed */
+	struct watches *watches; /* borrowed, as what follows */
+	struct bridge_scratch *scratch;
+	struct linger_set *linger;
 	int slot;                        /* where gatekeepers are asked */
-	const struct briefing *briefing; /* borrowed; its content changes with the generation */
+	const struct briefing *briefing; /* its content changes with the generation */
 };
 
 enum ps_err locals_new(const struct locals_config *config, struct locals **locals) PS_MUST_CHECK;

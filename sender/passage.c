@@ -394,6 +394,7 @@ static enum ps_err make_parts(struct passages *passages)
 	const struct passages_config *config = &passages->config;
 	const struct pool_config pool = {
 		.loop = config->loop,
+		.watches = config->watches,
 		.linger = config->linger,
 		.on_room = passages_on_room,
 		.on_loss = passages_on_loss,

@@ -44,6 +44,7 @@ struct passage_events {
 
 struct passages_config {
 	uv_loop_t *loop;
+	struct watches *watches;         /* borrowed */
 	struct linger_set *linger;       /* borrowed */
 	int slot;                        /* where gatekeepers are asked */
 	const struct briefing *briefing; /* borrowed; its content changes with the generation */

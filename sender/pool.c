@@ -190,6 +190,7 @@ enum ps_err pool_add(struct pool *pool, uint32_t relay, const struct handover *h
 	}
 	const struct h2_config config = {
 		.loop = pool->config.loop,
+		.watches = pool->config.watches,
 		.scratch = pool->scratch,
 		.linger = pool->config.linger,
 		.fd = fd,

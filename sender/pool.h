@@ -41,6 +41,7 @@ struct pool_facts {
 
 struct pool_config {
 	uv_loop_t *loop;
+	struct watches *watches;   /* borrowed */
 	struct linger_set *linger; /* borrowed */
 	/* A link opened, or can take streams again. */
 	void (*on_room)(void *owner, uint32_t relay);

@@ -40,6 +40,7 @@ struct post {
 	struct h2 *h2; /* NULL once it has ended */
 	struct h2_scratch *scratch;
 	struct linger_set *linger;
+	struct watches *watches;
 	uv_timer_t timer;
 	bool going; /* takes no more messages */
 	size_t n;
@@ -267,6 +268,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct post *post = handle->data;
 
 	linger_free(post->linger);
+	watches_free(post->watches);
 	h2_scratch_free(post->scratch);
 	free(post);
 }
@@ -310,6 +312,8 @@ static enum ps_err connect_h2(struct post *post)
 	if (err == PS_OK)
 		err = linger_new(post->config.loop, &post->linger);
 	if (err == PS_OK)
+		err = watches_new(post->config.loop, &post->watches);
+	if (err == PS_OK)
 		err = tls_stream_new(TLS_CLIENT, post->config.secrets, &h2.stream);
 	if (err != PS_OK) {
 		close(post->config.fd);
@@ -317,6 +321,7 @@ static enum ps_err connect_h2(struct post *post)
 	}
 	h2.scratch = post->scratch;
 	h2.linger = post->linger;
+	h2.watches = post->watches;
 	return h2_new(&h2, &post->h2);
 }
 

@@ -39,6 +39,7 @@ struct worker {
 	struct briefing coming;   /* of the next one, as far as it has come */
 	uv_loop_t loop;
 	struct role_control control;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct bridge_scratch *scratch;
 	struct locals *locals;
@@ -199,6 +200,7 @@ static void close_handles(struct worker *worker)
 	locals_stop(worker->locals);
 	linger_free(worker->linger);
 	worker->linger = NULL;
+	watches_stop(worker->watches);
 }
 
 static void on_look(uv_timer_t *timer)
@@ -316,14 +318,17 @@ static enum ps_err listen_to_slot(struct worker *worker)
 
 static enum ps_err make_parts(struct worker *worker)
 {
-	enum ps_err err = linger_new(&worker->loop, &worker->linger);
+	enum ps_err err = watches_new(&worker->loop, &worker->watches);
 
+	if (err == PS_OK)
+		err = linger_new(&worker->loop, &worker->linger);
 	if (err == PS_OK)
 		err = bridge_scratch_new(&worker->scratch);
 	if (err != PS_OK)
 		return err;
 	const struct locals_config config = {
 		.loop = &worker->loop,
+		.watches = worker->watches,
 		.scratch = worker->scratch,
 		.linger = worker->linger,
 		.slot = worker->env->slot,
@@ -358,6 +363,9 @@ static int serve(struct worker *worker)
 	}
 	if (err != PS_OK)
 		close_handles(worker);
+	if (err == PS_OK)
+		watches_run(worker->watches);
+	watches_free(worker->watches);
 	role_close_loop(&worker->loop);
 	locals_free(worker->locals);
 	bridge_scratch_free(worker->scratch);

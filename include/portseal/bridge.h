@@ -29,6 +29,7 @@ where little comes, a quarter of a megabyte where more waits than was read. An i
 #include "portseal/err.h"
 #include "portseal/linger.h"
 #include "portseal/tls_stream.h"
+#include "portseal/watch.h"
 
 struct bridge;
 struct bridge_scratch; /* the working memory of one loop's bridges */
@@ -59,12 +60,13 @@ struct bridge_report {
 
 struct bridge_config {
 	uv_loop_t *loop;
-	struct bridge_scratch *scratch; /* borrowed */
-	struct linger_set *linger;      /* borrowed: takes the sealed socket after an alert */
-	int sealed_fd;                  /* taken */
-	struct tls_stream *stream;      /* taken */
-	int plain_fd;                   /* taken; connected */
-	uint64_t idle_ms;               /* 0: never */
+	struct watches *watches; /* borrowed, as the next two; of this loop */
+	struct bridge_scratch *scratch;
+	struct linger_set *linger; /* takes the sealed socket after an alert */
+	int sealed_fd;             /* taken */
+	struct tls_stream *stream; /* taken */
+	int plain_fd;              /* taken; connected, and nobody else has it */
+	uint64_t idle_ms;          /* 0: never */
 	/* Called exactly once, when both sockets are closed or given away; the bridge is freed after it returns. */
 	void (*on_end)(void *owner, const struct bridge_report *report);
 	void *owner;

@@ -3,6 +3,8 @@
  * connector -- resolves an address and connects to it on a loop, trying every address a name stands for in turn,
  * within one deadline.
  *
+ * A connection within this host is made while connect() runs, and told of in the turn of the loop that began it.
+ *
  * Owns:   the descriptor until it is handed over. Resolves anew each time: a name that moved is found.
  * Never:  blocks, or calls back from within connector_new.
  */
@@ -15,6 +17,7 @@
 
 #include "portseal/address.h"
 #include "portseal/err.h"
+#include "portseal/watch.h"
 
 struct connector;
 
@@ -39,6 +42,8 @@ struct connector_memory {
 
 struct connector_config {
 	uv_loop_t *loop;
+	/* Borrowed; of this loop. NULL: of its own, should it have to wait, for a loop that connects now and then. */
+	struct watches *watches;
 	const struct address *address; /* borrowed until the call returns */
 	uint64_t timeout_ms;           /* for resolving and all attempts together */
 	/* Of this name, borrowed: each answer is kept there, and serves when a later one is an error or has not come after

@@ -30,6 +30,7 @@
 #include "portseal/h2_stream.h"
 #include "portseal/linger.h"
 #include "portseal/tls_stream.h"
+#include "portseal/watch.h"
 
 struct h2;
 struct h2_scratch; /* the working memory of one loop's connections */
@@ -78,10 +79,11 @@ struct h2_events {
 
 struct h2_config {
 	uv_loop_t *loop;
-	struct h2_scratch *scratch; /* borrowed */
-	struct linger_set *linger;  /* borrowed */
-	int fd;                     /* taken */
-	struct tls_stream *stream;  /* taken */
+	struct watches *watches; /* borrowed, as the next two; of this loop */
+	struct h2_scratch *scratch;
+	struct linger_set *linger;
+	int fd;                    /* taken */
+	struct tls_stream *stream; /* taken */
 	enum h2_role role;
 	uint32_t max_streams; /* that the peer may have open at once; server */
 	uint64_t idle_ms;     /* shut when no stream has been open for so long; 0: never */

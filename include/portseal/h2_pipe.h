@@ -21,6 +21,7 @@
 
 #include "portseal/err.h"
 #include "portseal/h2_stream.h"
+#include "portseal/watch.h"
 
 struct h2_pipe;
 
@@ -45,8 +46,9 @@ struct h2_pipe_report {
 
 struct h2_pipe_config {
 	uv_loop_t *loop;
+	struct watches *watches;  /* borrowed; of this loop */
 	struct h2_stream *stream; /* its events are taken over */
-	int plain_fd;             /* taken; connected */
+	int plain_fd;             /* taken; connected, and nobody else has it */
 	uint64_t idle_ms;         /* 0: never */
 	/* Called exactly once, from the loop, when the socket is closed and the stream over; the pipe is freed after it
 	 * returns. */

@@ -129,8 +129,7 @@ static void close_socket(struct h2 *h2)
 static void finish(struct h2 *h2)
 {
 	h2->state = H2_CLOSING;
-	if (h2->n_handles == 3)
-		uv_close((uv_handle_t *)&h2->poll, on_handle_closed);
+	watch_stop(&h2->socket); /* and no watch_close: whoever handed it over may still have a descriptor */
 	uv_close((uv_handle_t *)&h2->turn, on_handle_closed);
 	uv_close((uv_handle_t *)&h2->timer, on_handle_closed);
 	close_socket(h2);
@@ -178,18 +177,16 @@ static void watch_time(struct h2 *h2)
 		(void)uv_timer_start(&h2->timer, on_timer, left, 0);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
 static void watch_socket(struct h2 *h2)
 {
-	int mask = h2_is_over(h2) ? 0 : UV_READABLE;
+	const uint32_t reads = h2_is_over(h2) ? 0 : EPOLLIN;
+	const uint32_t writes = buf_len(&h2->pending) > 0 ? EPOLLOUT : 0;
 
-	if (buf_len(&h2->pending) > 0)
-		mask |= UV_WRITABLE;
-	if (mask == h2->mask)
+	if (watch_set(&h2->socket, reads | writes) == PS_OK)
 		return;
-	h2->mask = mask;
-	(void)(mask == 0 ? uv_poll_stop(&h2->poll) : uv_poll_start(&h2->poll, mask, on_poll));
+	h2_wire_break(h2);
+	h2_lose(h2, H2_NO_MEMORY, ALERT_INTERNAL_ERROR);
+	h2_stir(h2);
 }
 
 static void wake_streams(struct h2 *h2)
@@ -242,13 +239,11 @@ static void on_turn(uv_idle_t *turn)
 	settle(turn->data);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_event(void *owner, uint32_t events)
 {
-	struct h2 *h2 = poll->data;
+	struct h2 *h2 = owner;
 
-	if (status < 0)
-		h2->mask = 0; /* libuv has stopped the handle */
-	if (!h2_is_over(h2) && (status < 0 || (events & UV_READABLE) != 0))
+	if (!h2_is_over(h2) && (events & EPOLLIN) != 0)
 		h2_wire_read(h2);
 	h2_stir(h2);
 }
@@ -381,7 +376,8 @@ static void init(struct h2 *h2, const struct h2_config *config)
 	h2_watch_init(&h2->watch, config->role, h2->last_ms);
 	(void)uv_timer_init(config->loop, &h2->timer); /* these two cannot fail */
 	(void)uv_idle_init(config->loop, &h2->turn);
-	h2->poll.data = h2->turn.data = h2->timer.data = h2;
+	watch_begin(&h2->socket, config->watches, config->fd, on_event, h2);
+	h2->turn.data = h2->timer.data = h2;
 	h2->n_handles = 2;
 }
 
@@ -394,11 +390,9 @@ enum ps_err h2_new(const struct h2_config *config, struct h2 **h2)
 	/* Should this process die, the kernel's close must not look like a clean end. */
 	net_arm_reset(config->fd);
 	init(made, config);
-	enum ps_err err = uv_poll_init(config->loop, &made->poll, config->fd) == 0 ? PS_OK : PS_E_IO;
-	if (err == PS_OK) {
-		made->n_handles++;
+	enum ps_err err = watch_set(&made->socket, EPOLLIN);
+	if (err == PS_OK)
 		err = h2_session_new(made, config->max_streams);
-	}
 	if (err != PS_OK) {
 		made->broken = true; /* nothing is to be told */
 		finish(made);
@@ -407,7 +401,6 @@ enum ps_err h2_new(const struct h2_config *config, struct h2 **h2)
 	made->events = config->events;
 	made->owner = config->owner;
 	h2_stir(made);
-	watch_socket(made);
 	*h2 = made;
 	return PS_OK;
 }

@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -28,7 +27,6 @@ enum pipe_flow {
 struct h2_pipe {
 	struct h2_stream *stream; /* NULL once it is over */
 	int fd;                   /* -1 once closed */
-	int mask;                 /* what the poll handle waits for */
 	enum pipe_flow in;        /* from the stream */
 	enum pipe_flow out;       /* from the socket */
 	bool readable;            /* the socket has something, or its end; the stream is to pull it */
@@ -36,11 +34,11 @@ struct h2_pipe {
 	bool hung;                /* an error waits at the socket */
 	bool unwatched;           /* an idle wait would be woken without end */
 	bool failed;              /* a reset of the plain side is due, or done */
-	uint8_t n_handles;
+	bool timer_closed;
 	struct buf pending; /* for the socket */
 	uint64_t idle_ms;
 	uint64_t last_ms; /* when bytes moved last, or the socket was lost */
-	uv_poll_t poll;
+	struct watch watch;
 	uv_timer_t timer;
 	struct h2_pipe_report report;
 	void (*on_end)(void *owner, const struct h2_pipe_report *report);
@@ -76,15 +74,15 @@ static void dispose(struct h2_pipe *pipe)
 /* The pipe is gone when libuv has let go of it and the stream is over. */
 static void dispose_if_over(struct h2_pipe *pipe)
 {
-	if (pipe->n_handles == 0 && pipe->stream == NULL)
+	if (pipe->timer_closed && pipe->stream == NULL)
 		dispose(pipe);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
 	struct h2_pipe *pipe = handle->data;
 
-	pipe->n_handles--;
+	pipe->timer_closed = true;
 	dispose_if_over(pipe);
 }
 
@@ -93,11 +91,10 @@ static void close_socket(struct h2_pipe *pipe)
 {
 	if (pipe->fd < 0)
 		return;
-	uv_close((uv_handle_t *)&pipe->poll, on_handle_closed);
-	uv_close((uv_handle_t *)&pipe->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&pipe->timer, on_timer_closed);
 	if (!pipe->failed)
 		net_disarm_reset(pipe->fd);
-	(void)close(pipe->fd);
+	watch_close(&pipe->watch);
 	pipe->fd = -1;
 	buf_release(&pipe->pending);
 }
@@ -157,24 +154,21 @@ static bool both_ended(const struct h2_pipe *pipe)
 	return pipe->in == PIPE_ENDED && (pipe->out == PIPE_ENDED || pipe->stream == NULL);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
 static void on_timer(uv_timer_t *timer);
 
-/* A socket with nothing to do is watched for errors (which epoll always reports) by asking for urgent data. */
-static void watch_socket(struct h2_pipe *pipe)
+/* A socket with nothing to do is watched for errors and hang-ups. */
+static enum ps_err watch_socket(struct h2_pipe *pipe)
 {
-	int mask = 0;
+	uint32_t mask = 0;
 
 	if (pipe->out == PIPE_OPEN && !pipe->readable && pipe->stream != NULL)
-		mask |= UV_READABLE;
+		mask |= EPOLLIN;
 	if (buf_len(&pipe->pending) > 0)
-		mask |= UV_WRITABLE;
-	if (mask == 0 && !pipe->unwatched)
-		mask = UV_PRIORITIZED;
-	if (mask == pipe->mask)
-		return;
-	pipe->mask = mask;
-	(void)(mask == 0 ? uv_poll_stop(&pipe->poll) : uv_poll_start(&pipe->poll, mask, on_poll));
+		mask |= EPOLLOUT;
+	if (mask != 0 || !pipe->unwatched)
+		return watch_set(&pipe->watch, mask);
+	watch_stop(&pipe->watch);
+	return PS_OK;
 }
 
 /* 0: without limit. */
@@ -214,7 +208,10 @@ static void settle(struct h2_pipe *pipe)
 		lose_plain(pipe); /* it is read no more: its error would be met only if something came for it */
 		return;
 	}
-	watch_socket(pipe);
+	if (watch_socket(pipe) != PS_OK) {
+		fail(pipe, H2_PIPE_NO_MEMORY, H2_INTERNAL_ERROR);
+		return;
+	}
 	watch_silence(pipe);
 }
 
@@ -249,40 +246,31 @@ static void flush(struct h2_pipe *pipe)
 		h2_stream_consume(pipe->stream, sent);
 }
 
-/* Whether an error waits at the socket. Asks poll() and not SO_ERROR, which would take it away. */
-static bool has_error(int fd)
-{
-	struct pollfd ask = { .fd = fd };
-	return poll(&ask, 1, 0) == 1 && (ask.revents & POLLERR) != 0;
-}
-
-/* An error stopped the watch, or a hang-up (or urgent data) would be reported again and again. */
-static void note_hang_up(struct h2_pipe *pipe, int status)
+/* A hang-up would be reported again and again to a socket that has nothing to do. */
+static void note_hang_up(struct h2_pipe *pipe, uint32_t events)
 {
 	pipe->unwatched = true;
-	if (status < 0)
-		pipe->mask = 0; /* libuv has stopped the handle */
-	if (pipe->hung || (status == 0 && !has_error(pipe->fd)))
+	if (pipe->hung || (events & EPOLLERR) == 0)
 		return;
 	pipe->hung = true;
 	touch(pipe);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_event(void *owner, uint32_t events)
 {
-	struct h2_pipe *pipe = poll->data;
+	struct h2_pipe *pipe = owner;
+	const bool lost = (events & EPOLLERR) != 0;
 
-	if (status < 0 || (events & UV_PRIORITIZED) != 0)
-		note_hang_up(pipe, status);
-	if (status < 0 || (events & UV_WRITABLE) != 0)
+	if (lost || pipe->watch.mask == 0)
+		note_hang_up(pipe, events);
+	if (lost || (events & EPOLLOUT) != 0)
 		flush(pipe);
-	if (pipe->fd >= 0 && pipe->stream != NULL && pipe->out == PIPE_OPEN &&
-	    (status < 0 || (events & UV_READABLE) != 0)) {
+	if (pipe->fd >= 0 && pipe->stream != NULL && pipe->out == PIPE_OPEN && (lost || (events & EPOLLIN) != 0)) {
 		/* It is read at the end of this turn, if the windows allow: then nothing has to be said to the kernel. */
 		const bool waits = pipe->readable;
 		pipe->readable = true;
 		h2_stream_ready(pipe->stream);
-		if (!waits && status == 0 && events == UV_READABLE)
+		if (!waits && !lost && (events & EPOLLOUT) == 0)
 			return;
 	}
 	settle(pipe);
@@ -424,13 +412,14 @@ enum ps_err h2_pipe_new(const struct h2_pipe_config *config, struct h2_pipe **pi
 	net_arm_reset(config->plain_fd);
 	if (made == NULL)
 		return refuse(config, PS_E_NOMEM);
-	if (uv_poll_init(config->loop, &made->poll, config->plain_fd) != 0) {
+	watch_begin(&made->watch, config->watches, config->plain_fd, on_event, made);
+	const enum ps_err err = watch_set(&made->watch, EPOLLIN);
+	if (err != PS_OK) {
 		free(made);
-		return refuse(config, PS_E_IO);
+		return refuse(config, err);
 	}
 	(void)uv_timer_init(config->loop, &made->timer); /* cannot fail */
-	made->poll.data = made->timer.data = made;
-	made->n_handles = 2;
+	made->timer.data = made;
 	made->fd = config->plain_fd;
 	made->stream = config->stream;
 	made->idle_ms = config->idle_ms;

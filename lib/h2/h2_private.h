@@ -136,7 +136,6 @@ struct h2 {
 	struct h2_scratch *scratch;
 	struct linger_set *linger;
 	int fd;
-	int mask;      /* what the poll handle waits for */
 	bool broken;   /* nothing more can be written */
 	uint8_t share; /* records that the next write carries at most */
 	bool settled;  /* client: the peer's settings came */
@@ -159,7 +158,7 @@ struct h2 {
 	LIST_HEAD(h2_streams, h2_stream) streams;
 	TAILQ_HEAD(h2_wakes, h2_stream) wakes;
 	struct h2_watch watch;
-	uv_poll_t poll;
+	struct watch socket;
 	uv_idle_t turn; /* active: there is something to do at the end of this turn */
 	uv_timer_t timer;
 	uint64_t idle_ms;

@@ -4,7 +4,6 @@
  */
 #include "portseal/bridge.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -39,37 +38,25 @@ static void dispose(struct bridge *bridge)
 	free(bridge);
 }
 
-static void handle_closed(struct bridge *bridge)
-{
-	if (--bridge->n_handles == 0)
-		dispose(bridge);
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-	const struct bridge_side *side = handle->data;
-	handle_closed(side->bridge);
-}
-
 static void on_timer_closed(uv_handle_t *handle)
 {
-	handle_closed(handle->data);
+	dispose(handle->data);
 }
 
-/* libuv lets go of the descriptor at once, only the handle's memory is needed until its callback. The plain socket has
- * been armed to reset since the beginning. */
+/* The plain socket is ours alone; of the sealed one, whoever handed it over may still have a descriptor. The plain socket
+ * has been armed to reset since the beginning. */
 static void side_close(struct bridge_side *side, enum close_how how)
 {
 	if (side->fd < 0)
 		return;
-	uv_close((uv_handle_t *)&side->poll, on_poll_closed);
-	side->mask = 0;
 	if (how != CLOSE_RESET)
 		net_disarm_reset(side->fd);
+	if (how == CLOSE_LINGER || side == &side->bridge->sealed)
+		watch_stop(&side->watch);
 	if (how == CLOSE_LINGER)
 		linger_close(side->bridge->linger, side->fd);
 	else
-		(void)close(side->fd);
+		watch_close(&side->watch);
 	side->fd = -1;
 }
 
@@ -162,6 +149,15 @@ static void bridge_fail(struct bridge *bridge, enum bridge_end end)
 	bridge_side_flush(&bridge->sealed);
 }
 
+/* Ends it now: the peer is told as far as it can be at once. */
+static void bridge_cut(struct bridge *bridge, enum bridge_end end)
+{
+	if (bridge->state == BRIDGE_RUNNING)
+		bridge_fail(bridge, end);
+	if (bridge->state != BRIDGE_CLOSING)
+		bridge_finish(bridge);
+}
+
 static enum bridge_end end_of_silence(const struct bridge *bridge)
 {
 	if (bridge->sealed.hung)
@@ -176,10 +172,7 @@ static void on_timer(uv_timer_t *timer)
 		watch_silence(bridge);
 		return;
 	}
-	if (bridge->state == BRIDGE_RUNNING)
-		bridge_fail(bridge, end_of_silence(bridge));
-	if (bridge->state != BRIDGE_CLOSING)
-		bridge_finish(bridge);
+	bridge_cut(bridge, end_of_silence(bridge));
 }
 
 /* A side whose own direction ended is read no more: its error would be met only if something came for it. */
@@ -214,23 +207,18 @@ static bool wants_read(const struct bridge_side *side, const struct bridge_side 
 	       buf_len(&sink->pending) == 0;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
-/* Waits exactly for what can be used. A side with nothing to do is watched for errors (which epoll always reports) by
- * asking for urgent data, which nobody sends. */
-static void side_wait(struct bridge_side *side, const struct bridge_side *sink)
+/* Waits exactly for what can be used. A side with nothing to do is watched for errors and hang-ups. */
+static enum ps_err side_wait(struct bridge_side *side, const struct bridge_side *sink)
 {
 	if (side->fd < 0)
-		return;
-	int mask = wants_read(side, sink) ? UV_READABLE : 0;
+		return PS_OK;
+	uint32_t mask = wants_read(side, sink) ? EPOLLIN : 0;
 	if (buf_len(&side->pending) > 0)
-		mask |= UV_WRITABLE;
-	if (mask == 0 && !side->unwatched)
-		mask = UV_PRIORITIZED;
-	if (mask == side->mask)
-		return;
-	side->mask = mask;
-	(void)(mask == 0 ? uv_poll_stop(&side->poll) : uv_poll_start(&side->poll, mask, on_poll));
+		mask |= EPOLLOUT;
+	if (mask != 0 || !side->unwatched)
+		return watch_set(&side->watch, mask);
+	watch_stop(&side->watch);
+	return PS_OK;
 }
 
 /* After anything happened: goes on, or ends. */
@@ -251,62 +239,50 @@ static void bridge_settle(struct bridge *bridge)
 		bridge_finish(bridge);
 		return;
 	}
-	side_wait(sealed, plain);
-	side_wait(plain, sealed);
+	if (side_wait(sealed, plain) != PS_OK || side_wait(plain, sealed) != PS_OK) {
+		bridge_cut(bridge, BRIDGE_NO_MEMORY);
+		return;
+	}
 	watch_silence(bridge);
 }
 
-/* Whether an error waits at the socket. Asks poll() and not SO_ERROR, which would take it away. */
-static bool has_error(int fd)
-{
-	struct pollfd ask = { .fd = fd };
-	return poll(&ask, 1, 0) == 1 && (ask.revents & POLLERR) != 0;
-}
-
-/* An error stopped the watch, or a hang-up (or urgent data) would be reported again and again. */
-static void note_hang_up(struct bridge_side *side, int status)
+/* A hang-up would be reported again and again to a side that has nothing to do. */
+static void note_hang_up(struct bridge_side *side, uint32_t events)
 {
 	side->unwatched = true;
-	if (status < 0)
-		side->mask = 0; /* libuv has stopped the handle */
-	if (side->hung || (status == 0 && !has_error(side->fd)))
+	if (side->hung || (events & EPOLLERR) == 0)
 		return;
 	side->hung = true;
 	bridge_touch(side->bridge);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_event(void *owner, uint32_t events)
 {
-	struct bridge_side *side = poll->data;
+	struct bridge_side *side = owner;
 	struct bridge *bridge = side->bridge;
 	const bool is_sealed = side == &bridge->sealed;
-	const bool hang_up = status < 0 || (events & UV_PRIORITIZED) != 0;
+	const bool lost = (events & EPOLLERR) != 0;
 	enum bridge_end end = BRIDGE_DONE;
 
-	if (hang_up)
-		note_hang_up(side, status);
-	if (status < 0 || (events & UV_WRITABLE) != 0)
+	if (lost || side->watch.mask == 0)
+		note_hang_up(side, events);
+	if (lost || (events & EPOLLOUT) != 0)
 		bridge_side_flush(side);
-	if ((status < 0 || (events & UV_READABLE) != 0) && wants_read(side, is_sealed ? &bridge->plain : &bridge->sealed))
+	if ((lost || (events & EPOLLIN) != 0) && wants_read(side, is_sealed ? &bridge->plain : &bridge->sealed))
 		end = is_sealed ? bridge_read_sealed(bridge) : bridge_read_plain(bridge);
 	if (end != BRIDGE_DONE)
 		bridge_fail(bridge, end);
 	bridge_settle(bridge);
 }
 
-static enum ps_err side_init(struct bridge *bridge, struct bridge_side *side)
+/* Both are read from the beginning. */
+static enum ps_err side_init(struct bridge *bridge, struct bridge_side *side, struct watches *watches, int fd)
 {
 	side->bridge = bridge;
-	side->poll.data = side;
+	side->fd = fd;
 	side->appetite = BRIDGE_READ_MIN;
-	const int status = uv_poll_init(bridge->timer.loop, &side->poll, side->fd);
-	if (status == 0) {
-		bridge->n_handles++;
-		return PS_OK;
-	}
-	(void)close(side->fd);
-	side->fd = -1;
-	return status == UV_ENOMEM ? PS_E_NOMEM : PS_E_IO;
+	watch_begin(&side->watch, watches, fd, on_event, side);
+	return watch_set(&side->watch, EPOLLIN);
 }
 
 static enum ps_err refuse(const struct bridge_config *config)
@@ -326,8 +302,6 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
 	net_arm_reset(config->sealed_fd);
 	if (made == NULL)
 		return refuse(config);
-	made->sealed.fd = config->sealed_fd;
-	made->plain.fd = config->plain_fd;
 	made->stream = config->stream;
 	made->scratch = config->scratch;
 	made->linger = config->linger;
@@ -338,9 +312,8 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
 
 	(void)uv_timer_init(config->loop, &made->timer); /* cannot fail */
 	made->timer.data = made;
-	made->n_handles = 1;
-	const enum ps_err sealed_err = side_init(made, &made->sealed);
-	const enum ps_err plain_err = side_init(made, &made->plain);
+	const enum ps_err sealed_err = side_init(made, &made->sealed, config->watches, config->sealed_fd);
+	const enum ps_err plain_err = side_init(made, &made->plain, config->watches, config->plain_fd);
 	if (sealed_err != PS_OK || plain_err != PS_OK) {
 		made->sealed.broken = true; /* nothing is to be told */
 		bridge_blame(made, BRIDGE_NO_MEMORY);
@@ -357,10 +330,7 @@ enum ps_err bridge_new(const struct bridge_config *config, struct bridge **bridg
 void bridge_abort(struct bridge *bridge, enum alert alert)
 {
 	bridge->last_words = alert;
-	if (bridge->state == BRIDGE_RUNNING)
-		bridge_fail(bridge, BRIDGE_ABORTED);
-	if (bridge->state != BRIDGE_CLOSING)
-		bridge_finish(bridge);
+	bridge_cut(bridge, BRIDGE_ABORTED);
 }
 
 size_t bridge_buffered(const struct bridge *bridge)

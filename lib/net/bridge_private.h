@@ -44,14 +44,13 @@ enum bridge_flow {
 enum bridge_state {
 	BRIDGE_RUNNING,
 	BRIDGE_LAST_WORDS, /* the plain side is gone; what is pending for the sealed one, an alert last, is being written */
-	BRIDGE_CLOSING,    /* nothing but libuv's close callbacks is awaited */
+	BRIDGE_CLOSING,    /* nothing but libuv's close callback is awaited */
 };
 
 struct bridge_side {
 	struct bridge *bridge;
-	uv_poll_t poll;
+	struct watch watch;
 	int fd;                /* -1 once closed or given away */
-	int mask;              /* what the poll handle waits for; 0: stopped */
 	enum bridge_flow flow; /* what comes from this side */
 	uint8_t appetite;      /* full records that the next read takes at most */
 	struct buf pending;    /* what must be written to this side before anything else */
@@ -71,8 +70,7 @@ struct bridge {
 	enum alert last_words; /* what tells the peer when it fails */
 	uv_timer_t timer;
 	uint64_t idle_ms;
-	uint64_t last_ms;   /* uv_now when bytes moved last, or a side was lost */
-	unsigned n_handles; /* open libuv handles: 0 ends it */
+	uint64_t last_ms; /* uv_now when bytes moved last, or a side was lost */
 	struct bridge_report report;
 	void (*on_end)(void *owner, const struct bridge_report *report);
 	void *owner;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "portseal/net.h"
 
@@ -21,13 +20,12 @@ struct connector {
 	struct address address;
 	uv_getaddrinfo_t resolving;
 	uv_timer_t timer; /* the share of the present attempt; also runs the first one from the loop */
-	uv_poll_t polls
-		[CONNECTOR_ADDRESSES_MAX]; /* one for each attempt: a handle that is being closed cannot serve the next one */
-	int open_handles;              /* to be closed before the memory may go */
+	bool timer_closed;
 	bool resolver_running;
-	bool polling;
 	bool over; /* called back or cancelled */
 	int fd;    /* of the present attempt, -1 */
+	struct watch watch;
+	struct watches *own_watches; /* NULL: borrowed, or not needed yet */
 	uint64_t deadline_ms;
 	struct sockaddr_storage addresses[CONNECTOR_ADDRESSES_MAX];
 	socklen_t lengths[CONNECTOR_ADDRESSES_MAX];
@@ -37,35 +35,33 @@ struct connector {
 	struct ps_cause cause;
 };
 
-static void on_closed(uv_handle_t *handle)
+static void free_if_over(struct connector *connector)
 {
-	struct connector *connector = handle->data;
-
-	connector->open_handles--;
-	if (connector->open_handles == 0 && !connector->resolver_running)
+	if (connector->timer_closed && !connector->resolver_running)
 		free(connector);
 }
 
-static uv_poll_t *present_poll(struct connector *connector)
+static void on_timer_closed(uv_handle_t *handle)
 {
-	return &connector->polls[connector->next - 1];
+	struct connector *connector = handle->data;
+
+	connector->timer_closed = true;
+	free_if_over(connector);
 }
 
-static void stop_attempt(struct connector *connector)
+static void drop_attempt(struct connector *connector)
 {
-	if (connector->polling) {
-		uv_poll_stop(present_poll(connector));
-		uv_close((uv_handle_t *)present_poll(connector), on_closed);
-		connector->polling = false;
-	}
+	if (connector->fd >= 0)
+		watch_close(&connector->watch);
+	connector->fd = -1;
 }
 
-/* Lets go of everything but the descriptor; the memory goes when libuv is done with the handles. */
+/* The descriptor is gone, or the caller's; the memory goes when libuv is done with it. */
 static void wind_up(struct connector *connector)
 {
 	connector->over = true;
-	stop_attempt(connector);
-	uv_close((uv_handle_t *)&connector->timer, on_closed);
+	watches_free(connector->own_watches);
+	uv_close((uv_handle_t *)&connector->timer, on_timer_closed);
 	if (connector->resolver_running)
 		uv_cancel((uv_req_t *)&connector->resolving);
 }
@@ -96,62 +92,98 @@ static enum connect_result result_of_errno(int error)
 	}
 }
 
+static const struct sockaddr *present_address(const struct connector *connector, socklen_t *len)
+{
+	*len = connector->lengths[connector->next - 1];
+	return (const struct sockaddr *)&connector->addresses[connector->next - 1];
+}
+
 static void note_failure(struct connector *connector, int error)
 {
 	char peer[ADDRESS_TEXT_MAX];
+	socklen_t len;
+	const struct sockaddr *to = present_address(connector, &len);
 
-	address_text((const struct sockaddr *)&connector->addresses[connector->next - 1],
-	             connector->lengths[connector->next - 1], peer);
+	address_text(to, len, peer);
 	connector->result = result_of_errno(error);
 	ps_cause_set(&connector->cause, PS_E_IO, "%s: %s", peer, strerror(error));
 }
 
 static void try_next(struct connector *connector);
 
-static void on_connected(uv_poll_t *poll, int status, int events)
+static void hand_over(struct connector *connector)
 {
-	struct connector *connector = poll->data;
 	char peer[ADDRESS_TEXT_MAX];
-	socklen_t len = sizeof(int);
-	int error = 0;
-	int fd = connector->fd;
+	socklen_t len;
+	const struct sockaddr *to = present_address(connector, &len);
+	const int fd = connector->fd;
 
-	(void)status;
-	(void)events;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-		error = errno;
-	stop_attempt(connector);
+	watch_stop(&connector->watch);
 	connector->fd = -1;
-	if (error != 0) {
-		close(fd);
-		note_failure(connector, error);
-		try_next(connector);
-		return;
-	}
-	const struct sockaddr *to = (const struct sockaddr *)&connector->addresses[connector->next - 1];
-	address_text(to, connector->lengths[connector->next - 1], peer);
+	address_text(to, len, peer);
 	net_tune_for(fd, to);
 	finish(connector, CONNECT_OK, fd, peer);
 }
 
-static enum ps_err start_attempt(struct connector *connector, const struct sockaddr *to, socklen_t to_len)
+static void on_decided(void *owner, uint32_t events)
 {
-	uv_poll_t *poll = present_poll(connector);
+	struct connector *connector = owner;
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	(void)events;
+	if (getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+		error = errno;
+	if (error == 0) {
+		hand_over(connector);
+		return;
+	}
+	drop_attempt(connector);
+	note_failure(connector, error);
+	try_next(connector);
+}
+
+static enum ps_err wait_for_it(struct connector *connector)
+{
+	struct watches *watches = connector->config.watches;
+
+	if (watches == NULL && connector->own_watches == NULL) {
+		const enum ps_err err = watches_new(connector->config.loop, &connector->own_watches);
+		if (err != PS_OK)
+			return err;
+	}
+	watch_begin(&connector->watch, watches != NULL ? watches : connector->own_watches, connector->fd, on_decided,
+	            connector);
+	return watch_set(&connector->watch, EPOLLOUT);
+}
+
+/* 0: connected; EINPROGRESS: it is not decided; else why not. */
+static int connect_now(int fd, const struct sockaddr *to, socklen_t to_len)
+{
+	if (connect(fd, to, to_len) == 0)
+		return 0;
+	if (errno != EINPROGRESS && errno != EINTR)
+		return errno;
+	/* Within one host it was decided while the first call returned. The second only asks (connect(2), EALREADY). */
+	if (connect(fd, to, to_len) == 0 || errno == EISCONN)
+		return 0;
+	return errno == EALREADY || errno == EINTR ? EINPROGRESS : errno;
+}
+
+/* 0: connected; EINPROGRESS: it is waited for; else why not. */
+static int start_attempt(struct connector *connector)
+{
+	socklen_t len;
+	const struct sockaddr *to = present_address(connector, &len);
 
 	connector->fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connector->fd < 0)
-		return PS_E_IO;
-	if (connect(connector->fd, to, to_len) != 0 && errno != EINPROGRESS && errno != EINTR)
-		return PS_E_IO;
-	if (uv_poll_init(connector->config.loop, poll, connector->fd) != 0) {
-		errno = ENOMEM;
-		return PS_E_IO;
-	}
-	poll->data = connector;
-	connector->open_handles++;
-	connector->polling = true;
-	uv_poll_start(poll, UV_WRITABLE, on_connected);
-	return PS_OK;
+		return errno;
+	watch_begin(&connector->watch, NULL, connector->fd, on_decided, connector);
+	const int error = connect_now(connector->fd, to, len);
+	if (error != EINPROGRESS)
+		return error;
+	return wait_for_it(connector) == PS_OK ? EINPROGRESS : ENOMEM;
 }
 
 static uint64_t time_left(const struct connector *connector)
@@ -183,10 +215,7 @@ static void on_attempt_timeout(uv_timer_t *timer)
 		try_next(connector);
 		return;
 	}
-	stop_attempt(connector);
-	if (connector->fd >= 0)
-		close(connector->fd);
-	connector->fd = -1;
+	drop_attempt(connector);
 	if (connector->n_addresses == 0) {
 		connector->result = CONNECT_NO_NAME;
 		ps_cause_set(&connector->cause, PS_E_TIMEOUT, "%s: the name was not resolved in time", connector->address.host);
@@ -200,18 +229,18 @@ static void try_next(struct connector *connector)
 {
 	/* Every remaining address gets an equal share of the time that is left. */
 	while (connector->next < connector->n_addresses && time_left(connector) > 0) {
-		unsigned at = connector->next++;
-		uint64_t share_ms = time_left(connector) / (connector->n_addresses - at);
-
-		if (start_attempt(connector, (const struct sockaddr *)&connector->addresses[at], connector->lengths[at]) ==
-		    PS_OK) {
+		uint64_t share_ms = time_left(connector) / (connector->n_addresses - connector->next++);
+		const int error = start_attempt(connector);
+		if (error == 0) {
+			hand_over(connector);
+			return;
+		}
+		if (error == EINPROGRESS) {
 			uv_timer_start(&connector->timer, on_attempt_timeout, share_ms > 0 ? share_ms : 1, 0);
 			return;
 		}
-		note_failure(connector, errno);
-		if (connector->fd >= 0)
-			close(connector->fd);
-		connector->fd = -1;
+		drop_attempt(connector);
+		note_failure(connector, error);
 	}
 	if (connector->next == 0 && connector->n_addresses > 0) { /* the time was over before the first attempt */
 		connector->next = 1;
@@ -251,8 +280,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 		take_addresses(connector, list);
 	uv_freeaddrinfo(list);
 	if (connector->over) {
-		if (connector->open_handles == 0)
-			free(connector);
+		free_if_over(connector);
 		return;
 	}
 	if (is_late)
@@ -332,7 +360,6 @@ enum ps_err connector_new(const struct connector_config *config, struct connecto
 	fresh->deadline_ms = uv_now(config->loop) + config->timeout_ms;
 	uv_timer_init(config->loop, &fresh->timer);
 	fresh->timer.data = fresh;
-	fresh->open_handles = 1;
 	if (fill_without_resolver(fresh)) {
 		uv_timer_start(&fresh->timer, on_begin, 0, 0);
 	} else if (start_resolver(fresh) == 0) {
@@ -350,8 +377,6 @@ void connector_cancel(struct connector *connector)
 {
 	if (connector == NULL)
 		return;
+	drop_attempt(connector);
 	wind_up(connector);
-	if (connector->fd >= 0)
-		close(connector->fd);
-	connector->fd = -1;
 }

@@ -28,11 +28,9 @@ static void set_option(int fd, int level, int name, int value)
 	(void)setsockopt(fd, level, name, &value, sizeof(value)); /* a comfort: the connection works without */
 }
 
-void net_tune(int fd)
+static void tune(int fd, int domain)
 {
-	int domain = 0;
-	socklen_t len = sizeof(domain);
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || (domain != AF_INET && domain != AF_INET6))
+	if (domain != AF_INET && domain != AF_INET6)
 		return;
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -40,6 +38,14 @@ void net_tune(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000);
+}
+
+void net_tune(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0)
+		tune(fd, domain);
 }
 
 static bool is_loopback(const struct sockaddr *at)
@@ -51,7 +57,7 @@ static bool is_loopback(const struct sockaddr *at)
 
 void net_tune_for(int fd, const struct sockaddr *at)
 {
-	net_tune(fd);
+	tune(fd, at->sa_family);
 	if (is_loopback(at))
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, UNPACED, strlen(UNPACED)); /* as above */
 }

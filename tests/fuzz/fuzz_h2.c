@@ -118,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tls_stream *peer = NULL;
 	struct linger_set *linger = NULL;
 	struct h2_scratch *scratch = NULL;
+	struct watches *watches = NULL;
 	int fds[2];
 
 	if (size == 0)
@@ -127,8 +128,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world.pulls = (data[0] & 4) != 0;
 	require(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0 && uv_loop_init(&world.loop) == 0);
 	require(linger_new(&world.loop, &linger) == PS_OK && h2_scratch_new(&scratch) == PS_OK);
+	require(watches_new(&world.loop, &watches) == PS_OK);
 	require(tls_stream_new(TLS_CLIENT, &secrets, &peer) == PS_OK);
 	struct h2_config config = { .loop = &world.loop,
+		                        .watches = watches,
 		                        .scratch = scratch,
 		                        .linger = linger,
 		                        .fd = fds[0],
@@ -148,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)uv_run(&world.loop, UV_RUN_ONCE);
 	require(world.n_ends == 1 && world.n_open == 0);
 	linger_free(linger);
+	watches_free(watches);
 	(void)uv_run(&world.loop, UV_RUN_DEFAULT);
 	require(uv_loop_close(&world.loop) == 0);
 	h2_scratch_free(scratch);

@@ -360,11 +360,13 @@ static void test_a_bridge_that_cannot_start_closes_what_it_took(void **state)
 	struct bridge_config config = { .loop = &loop, .plain_fd = -1 };
 
 	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(watches_new(&loop, &config.watches), PS_OK);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sealed), 0);
 	config.sealed_fd = sealed[1];
 	assert_int_equal(tls_stream_new(TLS_SERVER, &secrets, &config.stream), PS_OK);
 	assert_int_equal(bridge_new(&config, &bridge), PS_E_IO);
 	assert_null(bridge);
+	watches_free(config.watches);
 	(void)uv_run(&loop, UV_RUN_DEFAULT);
 	errno = 0;
 	assert_nobody_at(sealed[0]);

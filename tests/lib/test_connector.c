@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,6 +32,7 @@
 struct fixture {
 	int n_open; /* descriptors of this process when the test began */
 	uv_loop_t loop;
+	struct watches *watches; /* NULL: the connector has its own */
 	struct connector *connector;
 	int n_done;
 	enum connect_result result;
@@ -134,6 +136,7 @@ static int tear_down(void **state)
 	int n_done = fixture.n_done;
 
 	(void)state;
+	watches_free(fixture.watches);
 	(void)uv_run(&fixture.loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&fixture.loop), 0);
 	assert_int_equal(fixture.n_done, n_done);
@@ -219,6 +222,7 @@ static void begin(const struct address *address, uint64_t timeout_ms)
 {
 	const struct connector_config config = {
 		.loop = &fixture.loop,
+		.watches = fixture.watches,
 		.address = address,
 		.timeout_ms = timeout_ms,
 		.memory = fixture.memory,
@@ -344,24 +348,64 @@ static void test_a_port_where_nobody_listens_refuses(void **state)
 	assert_failed(CONNECT_REFUSED, cause);
 }
 
-static void accept_and_reset(uv_prepare_t *prepare)
+/* What the loop has is told in the turn that connects, whatever else there is to wait for. */
+static void test_within_one_host_it_takes_one_turn(void **state)
 {
-	const struct linger at_once = { .l_onoff = 1 };
-	const int accepted = accept(fixture.sockets[0], NULL, NULL);
-
-	(void)setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	(void)close(accepted);
-	uv_close((uv_handle_t *)prepare, NULL);
+	(void)state;
+	const struct address address = address_of("127.0.0.1", listen_on(AF_INET, 8));
+	begin(&address, PATIENCE_MS);
+	(void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	assert_int_equal(fixture.n_done, 1);
+	assert_connected_to(address.port);
 }
 
-/* Between the turn's timers, of which one connects, and its poll. */
+/* A connection that is under way, made by the kernel as the caller accepts it a second later, while the loop sleeps. */
+static int begin_and_accept_late(void)
+{
+	const struct address address = address_of("127.0.0.1", port_that_is_silent());
+	struct pollfd listening = { .fd = fixture.sockets[0], .events = POLLIN };
+
+	begin(&address, PATIENCE_MS);
+	(void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	assert_int_equal(fixture.n_done, 0);
+	while (fixture.n_sockets > 1)
+		close(fixture.sockets[--fixture.n_sockets]);
+	close(accept(fixture.sockets[0], NULL, NULL)); /* makes room */
+	assert_int_equal(poll(&listening, 1, PATIENCE_MS), 1);
+	return accept(fixture.sockets[0], NULL, NULL);
+}
+
+static void finish_late(int accepted)
+{
+	keep(accepted);
+	while (fixture.n_done == 0)
+		(void)uv_run(&fixture.loop, UV_RUN_ONCE);
+}
+
+static void test_what_is_not_there_at_once_is_waited_for(void **state)
+{
+	(void)state;
+	finish_late(begin_and_accept_late());
+	assert_int_equal(fixture.result, CONNECT_OK);
+}
+
+static void test_it_waits_with_watches_that_are_lent(void **state)
+{
+	(void)state;
+	assert_int_equal(watches_new(&fixture.loop, &fixture.watches), PS_OK);
+	finish_late(begin_and_accept_late());
+	assert_int_equal(fixture.result, CONNECT_OK);
+}
+
 static void test_who_accepts_and_breaks_off_before_we_look_is_told_apart(void **state)
 {
 	(void)state;
-	uv_prepare_t prepare;
-	assert_int_equal(uv_prepare_init(&fixture.loop, &prepare), 0);
-	assert_int_equal(uv_prepare_start(&prepare, accept_and_reset), 0);
-	connect_within("127.0.0.1", listen_on(AF_INET, 8), PATIENCE_MS);
+	const struct linger at_once = { .l_onoff = 1 };
+	const int accepted = begin_and_accept_late();
+	assert_int_equal(setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(accepted);
+	while (fixture.n_done == 0)
+		(void)uv_run(&fixture.loop, UV_RUN_ONCE);
 	assert_failed(CONNECT_RESET, "127.0.0.1:");
 }
 
@@ -520,24 +564,14 @@ static void test_cancelled_while_it_connects_it_never_calls(void **state)
 	assert_int_equal(fixture.n_done, 0);
 }
 
-static void cancel_now(uv_prepare_t *prepare)
-{
-	connector_cancel(fixture.connector);
-	uv_close((uv_handle_t *)prepare, NULL);
-}
-
-/* Between the turn's timers, of which one connects, and its poll: the kernel knows already, the loop does not. */
+/* The kernel knows already, the loop does not. */
 static void test_cancelled_when_it_is_connected_it_closes(void **state)
 {
 	(void)state;
-	const struct address address = address_of("127.0.0.1", listen_on(AF_INET, 8));
-	uv_prepare_t prepare;
+	const int accepted = keep(begin_and_accept_late());
 	char byte;
-	begin(&address, PATIENCE_MS);
-	assert_int_equal(uv_prepare_init(&fixture.loop, &prepare), 0);
-	assert_int_equal(uv_prepare_start(&prepare, cancel_now), 0);
+	connector_cancel(fixture.connector);
 	(void)uv_run(&fixture.loop, UV_RUN_DEFAULT);
-	int accepted = keep(accept(fixture.sockets[0], NULL, NULL));
 	assert_int_equal(read(accepted, &byte, 1), 0);
 	assert_int_equal(fixture.n_done, 0);
 }
@@ -559,6 +593,9 @@ int main(void)
 		on_loop(test_a_unix_socket_is_connected),
 		on_loop(test_a_unix_socket_that_is_not_there_counts_as_refused),
 		on_loop(test_a_port_where_nobody_listens_refuses),
+		on_loop(test_within_one_host_it_takes_one_turn),
+		on_loop(test_what_is_not_there_at_once_is_waited_for),
+		on_loop(test_it_waits_with_watches_that_are_lent),
 		on_loop(test_who_accepts_and_breaks_off_before_we_look_is_told_apart),
 		on_loop(test_a_name_that_does_not_resolve_says_so),
 		on_loop(test_a_peer_that_is_silent_times_out),

@@ -53,6 +53,7 @@ static void start(struct piped *piped, uint64_t idle_ms)
 	struct rig_stream *served = &piped->rig->served[0];
 	const struct h2_pipe_config config = {
 		.loop = &piped->rig->loop,
+		.watches = piped->rig->watches,
 		.stream = served->stream,
 		.plain_fd = plain[1],
 		.idle_ms = idle_ms,

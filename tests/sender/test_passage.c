@@ -46,6 +46,7 @@ static struct {
 	uv_timer_t tick; /* so that a turn of the loop never waits for long */
 	struct linger_set *linger;
 	struct h2_scratch *scratch;
+	struct watches *watches;
 	int near, far;
 	struct briefing briefing;
 	struct passages *passages;
@@ -168,13 +169,17 @@ static void start(uint32_t n_relays, enum sender_protocol protocol)
 	(void)uv_timer_init(&rig.loop, &rig.tick);
 	uv_timer_start(&rig.tick, on_tick, 1, 1);
 	assert_int_equal(linger_new(&rig.loop, &rig.linger), PS_OK);
+	assert_int_equal(watches_new(&rig.loop, &rig.watches), PS_OK);
 	assert_int_equal(h2_scratch_new(&rig.scratch), PS_OK);
 	assert_int_equal(channel_pair(ends), PS_OK);
 	rig.near = ends[0];
 	rig.far = ends[1];
-	const struct passages_config config = {
-		.loop = &rig.loop, .linger = rig.linger, .slot = rig.near, .briefing = &rig.briefing, .events = &passage_events
-	};
+	const struct passages_config config = { .loop = &rig.loop,
+		                                    .watches = rig.watches,
+		                                    .linger = rig.linger,
+		                                    .slot = rig.near,
+		                                    .briefing = &rig.briefing,
+		                                    .events = &passage_events };
 	assert_int_equal(passages_new(&config, &rig.passages), PS_OK);
 	passages_renew(rig.passages);
 }
@@ -218,6 +223,7 @@ static void stop(void)
 	passages_stop(rig.passages);
 	uv_close((uv_handle_t *)&rig.tick, NULL);
 	linger_free(rig.linger);
+	watches_free(rig.watches);
 	(void)uv_run(&rig.loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&rig.loop), 0);
 	passages_free(rig.passages);
@@ -289,6 +295,7 @@ static struct server *serve(const struct handover_dial *asked)
 	struct server *server = &rig.servers[rig.n_servers++];
 	struct traffic_secrets secrets;
 	struct h2_config config = { .loop = &rig.loop,
+		                        .watches = rig.watches,
 		                        .scratch = rig.scratch,
 		                        .linger = rig.linger,
 		                        .role = H2_SERVER,
@@ -581,8 +588,10 @@ static void test_more_streams_than_one_link_should_have_bring_another(void **sta
 		(void)enter();
 	struct server *second = serve_next();
 	until(rig.guests[POOL_STREAMS].stream != NULL);
-	struct guest *next = enter();
-	until(next->stream != NULL && second->n_requests == 1); /* where there are fewer */
+	while (second->n_requests == 0) { /* it may be opening; then it is where there are fewer */
+		const struct guest *next = enter();
+		until(next->stream != NULL);
+	}
 	assert_silence();
 	stop();
 }

@@ -57,6 +57,7 @@ struct told {
 static struct {
 	uv_loop_t loop;
 	struct h2_scratch *scratch;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct h2 *relay;
 	struct post *post;
@@ -233,8 +234,10 @@ static void start_with(enum play play, uint64_t timeout_ms)
 	assert_int_equal(uv_loop_init(&rig.loop), 0);
 	assert_int_equal(h2_scratch_new(&rig.scratch), PS_OK);
 	assert_int_equal(linger_new(&rig.loop, &rig.linger), PS_OK);
+	assert_int_equal(watches_new(&rig.loop, &rig.watches), PS_OK);
 	assert_int_equal(tls_stream_new(TLS_SERVER, &secrets, &relay.stream), PS_OK);
 	relay.scratch = rig.scratch;
+	relay.watches = rig.watches;
 	relay.linger = rig.linger;
 	relay.fd = fds[1];
 	assert_int_equal(h2_new(&relay, &rig.relay), PS_OK);
@@ -268,6 +271,7 @@ static void stop(void)
 	for (int i = 0; rig.relay != NULL && i < TRIES_MAX; i++)
 		(void)uv_run(&rig.loop, UV_RUN_ONCE);
 	linger_free(rig.linger);
+	watches_free(rig.watches);
 	assert_int_equal(uv_run(&rig.loop, UV_RUN_DEFAULT), 0);
 	h2_scratch_free(rig.scratch);
 	assert_int_equal(uv_loop_close(&rig.loop), 0);

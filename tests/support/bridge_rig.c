@@ -66,10 +66,12 @@ void rig_start(struct bridge_rig *rig, enum rig_kind kind, uint64_t idle_ms)
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	assert_int_equal(bridge_scratch_new(&rig->scratch), PS_OK);
 	assert_int_equal(linger_new(&rig->loop, &rig->linger), PS_OK);
+	assert_int_equal(watches_new(&rig->loop, &rig->watches), PS_OK);
 	assert_int_equal(tls_stream_new(TLS_CLIENT, &secrets, &rig->stream), PS_OK);
 
 	struct bridge_config config = {
 		.loop = &rig->loop,
+		.watches = rig->watches,
 		.scratch = rig->scratch,
 		.linger = rig->linger,
 		.sealed_fd = sealed[1],
@@ -97,6 +99,7 @@ void rig_stop(struct bridge_rig *rig)
 	buf_release(&rig->wire);
 	tls_stream_free(rig->stream);
 	linger_free(rig->linger);
+	watches_free(rig->watches);
 	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&rig->loop), 0);
 	bridge_scratch_free(rig->scratch);

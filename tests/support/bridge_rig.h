@@ -28,6 +28,7 @@ struct bridge_rig {
 	uv_loop_t loop;
 	struct bridge_scratch *scratch;
 	struct linger_set *linger;
+	struct watches *watches;
 	struct bridge *bridge;
 	bool ended;
 	struct bridge_report report;

@@ -209,8 +209,10 @@ struct h2_rig *h2_rig_start(enum rig_sides sides, uint32_t max_streams, uint64_t
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	assert_int_equal(h2_scratch_new(&rig->scratch), PS_OK);
 	assert_int_equal(linger_new(&rig->loop, &rig->linger), PS_OK);
+	assert_int_equal(watches_new(&rig->loop, &rig->watches), PS_OK);
 	struct h2_config config = {
 		.loop = &rig->loop,
+		.watches = rig->watches,
 		.scratch = rig->scratch,
 		.linger = rig->linger,
 		.max_streams = max_streams,
@@ -261,6 +263,7 @@ void h2_rig_stop(struct h2_rig *rig)
 	buf_release(&rig->raw_in);
 	tls_stream_free(rig->raw_tls);
 	linger_free(rig->linger);
+	watches_free(rig->watches);
 	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&rig->loop), 0);
 	h2_scratch_free(rig->scratch);

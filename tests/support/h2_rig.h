@@ -44,6 +44,7 @@ struct rig_stream {
 struct h2_rig {
 	uv_loop_t loop;
 	struct h2_scratch *scratch;
+	struct watches *watches;
 	struct linger_set *linger;
 	struct h2 *client, *server; /* NULL once ended, or played by the test */
 	bool client_ended, server_ended;
