@@ -9,6 +9,7 @@
 #include "local_log.h"
 #include "portseal/h2_pipe.h"
 #include "portseal/net.h"
+#include "portseal/scoreboard.h"
 
 #define PATIENCE_MS 30000 /* for the relay's answer, on top of what dialling every relay may last */
 #define BRIEF_MS 100      /* whoever waits no longer is not watched: what befell him meanwhile is met afterwards */
@@ -79,6 +80,7 @@ static void end(struct local *local)
 	else
 		locals->last = local->prev;
 	locals->n--;
+	scoreboard_leave_slot(locals->config.board, locals->config.index);
 	passage_end(local->passage);
 	if (local->fd >= 0)
 		close(local->fd);
@@ -175,6 +177,7 @@ static struct local *add(struct locals *locals, const char *service, int fd, con
 		locals->first = local;
 	locals->last = local;
 	locals->n++;
+	scoreboard_join_slot(locals->config.board, locals->config.index);
 	return local;
 }
 

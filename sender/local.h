@@ -20,6 +20,7 @@
 #include "portseal/linger.h"
 
 struct locals;
+struct scoreboard;
 
 struct locals_config {
 	uv_loop_t *loop;
@@ -27,6 +28,8 @@ struct locals_config {
 	struct bridge_scratch *scratch;
 	struct linger_set *linger;
 	int slot;                        /* where gatekeepers are asked */
+	struct scoreboard *board;        /* where who lives here is counted, */
+	unsigned index;                  /* in this slot */
 	const struct briefing *briefing; /* its content changes with the generation */
 };
 

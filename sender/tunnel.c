@@ -14,6 +14,7 @@
 #include "portseal/handshake.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
+#include "portseal/scoreboard.h"
 #include "portseal/status_socket.h"
 #include "portseal/supervisor.h"
 #include "usage.h"
@@ -111,7 +112,7 @@ static enum ps_err brief_worker(void *daemon, uint32_t number, int control)
 	return briefing_send(control, &briefing);
 }
 
-static int run_roles(struct generation *generation, int status_fd)
+static int run_roles(struct generation *generation, struct scoreboard *board, int status_fd)
 {
 	const struct sender_config *config = generation->config;
 	const struct supervisor_config supervisor = {
@@ -121,6 +122,7 @@ static int run_roles(struct generation *generation, int status_fd)
 		.run_gatekeeper = dialer_run,
 		.run_worker = worker_run,
 		.daemon = generation,
+		.board = board,
 		.drain_ms = config->timeouts.drain_ms,
 		.drain_first = ROLE_WORKER,
 		.on_ready = on_ready,
@@ -133,8 +135,22 @@ static int run_roles(struct generation *generation, int status_fd)
 		.status_fd = status_fd,
 	};
 
-	serving = generation;
 	return supervisor_run(&supervisor);
+}
+
+static int run_counted(struct generation *generation, int status_fd)
+{
+	const struct scoreboard_config no_limits = { .connections = UINT64_MAX };
+	struct scoreboard *board = NULL;
+
+	serving = generation;
+	if (scoreboard_new(&no_limits, &board) != PS_OK) {
+		fprintf(stderr, "%s: %s\n", PROGRAM, ps_err_text(PS_E_NOMEM));
+		return OUTCOME_OWN_SETUP;
+	}
+	const int code = run_roles(generation, board, status_fd);
+	scoreboard_free(board);
+	return code;
 }
 
 static int serve(struct generation *generation, const char *aead_warning)
@@ -155,7 +171,7 @@ static int serve(struct generation *generation, const char *aead_warning)
 	if (handshake_library_is_old())
 		log_event(LOG_WARN, "old-library", "mbedTLS %s has known holes that a relay could use: install 3.6.6 or newer",
 		          handshake_library_version());
-	const int code = run_roles(generation, status_fd);
+	const int code = run_counted(generation, status_fd);
 	if (status_fd > 0)
 		close(status_fd);
 	generation_discard(serving);

@@ -16,6 +16,8 @@
 
 #define ACCEPTS_PER_TURN 16
 #define ANSWERS_PER_TURN 32
+#define ASIDE_MS 1       /* for which who has more than its share leaves the doors to the others, */
+#define ASIDE_EVERY_MS 5 /* once in so long */
 #define PAUSE_MS 100
 #define ASK_AGAIN_MS 5
 #define LOOK_MS 10
@@ -48,6 +50,7 @@ struct worker {
 	bool has_slot;
 	size_t most;         /* connections that the descriptors suffice for */
 	uv_timer_t pause;    /* runs while nothing is accepted, or somebody must ask again */
+	uint64_t aside_ms;   /* when the doors were left to the others last */
 	bool short_told;     /* this lack of descriptors is in the log */
 	uv_timer_t deadline; /* while draining: cuts what is left */
 	uv_timer_t look;     /* while draining: ends when nothing is left */
@@ -73,11 +76,11 @@ static void on_pause_over(uv_timer_t *timer)
 		open_doors(worker);
 }
 
-static void pause_accepting(struct worker *worker)
+static void pause_accepting(struct worker *worker, uint64_t ms)
 {
 	for (struct door *door = worker->doors; door != NULL; door = door->next)
 		uv_poll_stop(&door->poll);
-	uv_timer_start(&worker->pause, on_pause_over, PAUSE_MS, 0);
+	uv_timer_start(&worker->pause, on_pause_over, ms, 0);
 }
 
 /* True when there may be more. */
@@ -97,7 +100,7 @@ static bool accept_one(struct door *door)
 		err = locals_begin(worker->locals, door->service, fd, peer);
 		if (err == PS_OK)
 			return true;
-		pause_accepting(worker);
+		pause_accepting(worker, PAUSE_MS);
 		return false;
 	}
 	if (err == PS_E_AGAIN) {
@@ -110,8 +113,23 @@ static bool accept_one(struct door *door)
 		log_event(LOG_WARN, "accept-paused",
 		          "no descriptors or memory for more connections: raise the limit of open files");
 	worker->short_told = true;
-	pause_accepting(worker);
+	pause_accepting(worker, PAUSE_MS);
 	return false;
+}
+
+/* All workers are woken by whoever comes, and the first takes all there are: four streams that begin together would share
+ * one processor. So who has more than its share stands back for a moment; if the others are too busy to come, it goes
+ * on. */
+static bool stands_back(struct worker *worker)
+{
+	const struct role_env *env = worker->env;
+
+	if (uv_now(&worker->loop) < worker->aside_ms + ASIDE_EVERY_MS ||
+	    !scoreboard_is_crowded(env->board, env->index, env->n_slots))
+		return false;
+	worker->aside_ms = uv_now(&worker->loop);
+	pause_accepting(worker, ASIDE_MS);
+	return true;
 }
 
 static void on_door(uv_poll_t *poll, int status, int events)
@@ -120,7 +138,7 @@ static void on_door(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_TURN && accept_one(door); i++)
+	for (int i = 0; i < ACCEPTS_PER_TURN && !stands_back(door->worker) && accept_one(door); i++)
 		;
 }
 
@@ -332,6 +350,8 @@ static enum ps_err make_parts(struct worker *worker)
 		.scratch = worker->scratch,
 		.linger = worker->linger,
 		.slot = worker->env->slot,
+		.board = worker->env->board,
+		.index = worker->env->index,
 		.briefing = &worker->briefing,
 	};
 	briefing_of(worker->forked_with, worker->env->generation, &worker->coming);

@@ -45,6 +45,11 @@ void scoreboard_withdraw(struct scoreboard *board, unsigned slot, const uint8_t 
 void scoreboard_take(struct scoreboard *board, unsigned slot, const uint8_t client[static SCOREBOARD_KEY_LEN]);
 /* worker: it ended. */
 void scoreboard_leave(struct scoreboard *board, unsigned slot, const uint8_t client[static SCOREBOARD_KEY_LEN]);
+/* worker that accepts by itself, under no limit: counts one as live; it ends with scoreboard_leave_slot. */
+void scoreboard_join_slot(struct scoreboard *board, unsigned slot);
+void scoreboard_leave_slot(struct scoreboard *board, unsigned slot);
+/* Whether the slot has clearly more than the one of the first `n_slots` that has least: whoever comes next is theirs. */
+bool scoreboard_is_crowded(const struct scoreboard *board, unsigned slot, unsigned n_slots);
 /* supervisor: the slot's worker died; returns how many were live in it. */
 uint64_t scoreboard_clear_slot(struct scoreboard *board, unsigned slot);
 

@@ -12,6 +12,7 @@
 
 /* Clients hash into buckets; a bucket's cells are searched one by one. Twice as many cells as connections, so that a
  * bucket is full only when somebody holds many certificates whose pins collide on purpose: then he is refused. */
+#define CROWDED_SHARE 8 /* an eighth more than others is no crowd */
 #define BUCKET_CELLS 16
 
 /* A holder needs microseconds. Who waits longer than this takes the lock from it: it died, or means no good. */
@@ -247,6 +248,30 @@ void scoreboard_leave(struct scoreboard *board, unsigned slot, const uint8_t cli
 		cell->live_total--;
 	}
 	unlock(board);
+}
+
+void scoreboard_join_slot(struct scoreboard *board, unsigned slot)
+{
+	(void)count_up(&board->counts->total, UINT64_MAX);
+	(void)count_up(&board->counts->live[slot], UINT64_MAX);
+}
+
+void scoreboard_leave_slot(struct scoreboard *board, unsigned slot)
+{
+	count_down(&board->counts->live[slot], 1);
+	count_down(&board->counts->total, 1);
+}
+
+bool scoreboard_is_crowded(const struct scoreboard *board, unsigned slot, unsigned n_slots)
+{
+	const uint64_t ours = scoreboard_live(board, slot);
+	uint64_t least = ours;
+
+	for (unsigned other = 0; other < n_slots; other++) {
+		const uint64_t theirs = scoreboard_live(board, other);
+		least = theirs < least ? theirs : least;
+	}
+	return ours - least > 1 + least / CROWDED_SHARE;
 }
 
 uint64_t scoreboard_clear_slot(struct scoreboard *board, unsigned slot)

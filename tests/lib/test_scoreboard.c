@@ -210,6 +210,46 @@ static void test_clearing_a_slot_frees_the_clients_places_of_that_slot_only(void
 	scoreboard_free(board);
 }
 
+static void join(struct scoreboard *board, unsigned slot, int n)
+{
+	for (int i = 0; i < n; i++)
+		scoreboard_join_slot(board, slot);
+}
+
+static void test_a_slot_is_crowded_by_two_more_than_the_emptiest(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(UINT64_MAX, 0);
+	assert_false(scoreboard_is_crowded(board, 0, 2));
+	join(board, 0, 1);
+	assert_false(scoreboard_is_crowded(board, 0, 2));
+	join(board, 0, 1);
+	assert_true(scoreboard_is_crowded(board, 0, 2));
+	assert_false(scoreboard_is_crowded(board, 1, 2));
+	assert_false(scoreboard_is_crowded(board, 0, 1)); /* it is alone */
+	join(board, 1, 1);
+	assert_false(scoreboard_is_crowded(board, 0, 2));
+	assert_true(scoreboard_is_crowded(board, 0, 3));
+	scoreboard_leave_slot(board, 1);
+	assert_true(scoreboard_is_crowded(board, 0, 2));
+	assert_int_equal(scoreboard_total(board), 2);
+	assert_int_equal(scoreboard_clear_slot(board, 0), 2);
+	assert_int_equal(scoreboard_total(board), 0);
+	scoreboard_free(board);
+}
+
+static void test_an_eighth_more_is_no_crowd(void **state)
+{
+	(void)state;
+	struct scoreboard *board = board_of(UINT64_MAX, 0);
+	join(board, 0, 91);
+	join(board, 1, 80);
+	assert_false(scoreboard_is_crowded(board, 0, 2));
+	join(board, 0, 1);
+	assert_true(scoreboard_is_crowded(board, 0, 2));
+	scoreboard_free(board);
+}
+
 static void test_counts_never_fall_below_nothing(void **state)
 {
 	(void)state;
@@ -445,6 +485,8 @@ int main(void)
 		cmocka_unit_test(test_a_bucket_that_is_full_refuses),
 		cmocka_unit_test(test_a_cell_that_is_empty_again_serves_another_client),
 		cmocka_unit_test(test_clearing_a_slot_tells_and_forgets_what_lived_there),
+		cmocka_unit_test(test_a_slot_is_crowded_by_two_more_than_the_emptiest),
+		cmocka_unit_test(test_an_eighth_more_is_no_crowd),
 		cmocka_unit_test(test_clearing_a_slot_leaves_what_is_queued),
 		cmocka_unit_test(test_clearing_a_slot_frees_the_clients_places_of_that_slot_only),
 		cmocka_unit_test(test_counts_never_fall_below_nothing),
