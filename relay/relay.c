@@ -109,7 +109,7 @@ void relay_replace(struct relay *old, struct relay *next)
 {
 	for (size_t i = 0; i < old->n_sockets; i++)
 		if (!has_socket(next, old->sockets[i].fd))
-			close(old->sockets[i].fd);
+			net_close_listener(old->sockets[i].fd);
 	old->n_sockets = 0;
 	for (size_t i = 0; i < next->n_sockets; i++)
 		next->sockets[i].taken_over = false;

@@ -104,7 +104,7 @@ static void close_door(const struct generation *generation, size_t at)
 	const struct address *address = address_of(generation, at);
 
 	if (generation->sockets[at].fd >= 0)
-		close(generation->sockets[at].fd);
+		net_close_listener(generation->sockets[at].fd);
 	if (address->kind == ADDRESS_UNIX)
 		(void)unlink(address->path);
 }

@@ -103,6 +103,10 @@ static bool accept_one(struct door *door)
 		pause_accepting(worker, PAUSE_MS);
 		return false;
 	}
+	if (err == PS_E_IO) { /* the supervisor closed this door; the briefing that says so is on its way */
+		uv_poll_stop(&door->poll);
+		return false;
+	}
 	if (err == PS_E_AGAIN) {
 		if (worker->short_told)
 			log_event(LOG_INFO, "accept-resumed", "descriptors and memory are there again");

@@ -23,6 +23,10 @@
 enum ps_err net_listen(const struct address *address, int fds[static NET_LISTEN_MAX], size_t *n_fds,
                        struct ps_cause *cause) PS_MUST_CHECK;
 
+/* Closes a listening socket for all processes that have it: nobody listens there from now on, though they learn of it a
+ * moment later, and the address is free for the next one. Their net_accept says PS_E_IO. */
+void net_close_listener(int fd);
+
 /* accept4 with CLOEXEC|NONBLOCK. PS_E_AGAIN: nobody waits (or the one who did is gone already). PS_E_LIMIT: no
  * descriptors or memory: the caller pauses accepting for a while. */
 enum ps_err net_accept(int listen_fd, int *fd, struct sockaddr_storage *peer, socklen_t *peer_len) PS_MUST_CHECK;

@@ -297,6 +297,12 @@ enum ps_err net_listen(const struct address *address, int fds[static NET_LISTEN_
 	return PS_OK;
 }
 
+void net_close_listener(int fd)
+{
+	(void)shutdown(fd, SHUT_RDWR); /* fails only where nobody listens any more */
+	close(fd);
+}
+
 enum ps_err net_accept(int listen_fd, int *fd, struct sockaddr_storage *peer, socklen_t *peer_len)
 {
 	struct sockaddr_storage from;

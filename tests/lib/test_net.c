@@ -280,6 +280,23 @@ static void test_accepting_without_anyone_waiting_says_again(void **state)
 	assert_int_equal(net_accept(-1, &fd, &peer, &peer_len), PS_E_IO);
 }
 
+static void test_a_closed_listener_is_closed_for_all_who_have_it(void **state)
+{
+	(void)state;
+	const int listening = listen_one("127.0.0.1:0");
+	const int other = dup(listening); /* as another process has it */
+	char text[32];
+	struct sockaddr_storage peer;
+	socklen_t peer_len = 0;
+	int fd;
+
+	(void)snprintf(text, sizeof(text), "127.0.0.1:%u", (unsigned)port_of(listening));
+	net_close_listener(listening);
+	assert_int_equal(net_accept(other, &fd, &peer, &peer_len), PS_E_IO);
+	close(listen_one(text));
+	close(other);
+}
+
 static void test_nobody_listening_is_said_as_refused(void **state)
 {
 	(void)state;
@@ -554,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_a_port_in_use_is_said_with_advice),
 		cmocka_unit_test(test_an_address_of_another_host_is_refused),
 		cmocka_unit_test(test_accepting_without_anyone_waiting_says_again),
+		cmocka_unit_test(test_a_closed_listener_is_closed_for_all_who_have_it),
 		cmocka_unit_test(test_nobody_listening_is_said_as_refused),
 		cmocka_unit_test(test_a_connect_not_yet_done_says_again),
 		cmocka_unit_test(test_an_armed_reset_resets),
