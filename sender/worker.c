@@ -247,10 +247,19 @@ static void on_deadline(uv_timer_t *timer)
 	locals_abort(worker->locals);
 }
 
+/* Those who wait at a door believe that they are in, and a close would reset them. */
+static void let_in_who_waits(struct worker *worker)
+{
+	for (struct door *door = worker->doors; door != NULL; door = door->next)
+		while (accept_one(door))
+			;
+}
+
 static void on_drain(void *owner, uint64_t within_ms)
 {
 	struct worker *worker = owner;
 
+	let_in_who_waits(worker);
 	close_doors(worker);
 	uv_timer_start(&worker->deadline, on_deadline, within_ms, 0);
 	uv_timer_start(&worker->look, on_look, 0, LOOK_MS);

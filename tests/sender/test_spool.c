@@ -577,6 +577,18 @@ static void test_a_sound_spool_passes_its_check(void **state)
 	MUST(spool_check(spool, &cause));
 }
 
+/* Also its log, which stays when a spool is closed and would be a stranger to the next one of that name. */
+static void unlink_whole(const char *file)
+{
+	char name[256];
+
+	unlink(file);
+	(void)snprintf(name, sizeof(name), "%s-wal", file);
+	unlink(name);
+	(void)snprintf(name, sizeof(name), "%s-shm", file);
+	unlink(name);
+}
+
 /* Several processes put and one is killed in the middle: the others' messages are all there, each whole. */
 static void test_processes_that_put_at_once_and_die_leave_whole_messages(void **state)
 {
@@ -587,7 +599,7 @@ static void test_processes_that_put_at_once_and_die_leave_whole_messages(void **
 	(void)state;
 	spool_close(spool);
 	spool = NULL;
-	unlink(path);
+	unlink_whole(path);
 	for (int i = 0; i <= PUTTERS; i++) {
 		putters[i] = fork();
 		if (putters[i] != 0)
