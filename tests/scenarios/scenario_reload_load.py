@@ -145,13 +145,17 @@ class UnderLoad(Reloading):
         return kind, turn
 
     def assert_in_force(self, relay, kind, turn):
+        # A gatekeeper that has not heard of it yet may take one more, which is judged again by the worker.
         if kind == "revocations":
-            # A gatekeeper that has not heard of it yet may take one more, which is judged again by the worker.
             wait_until(lambda: self.send(self.port, b"x", identity=f"victim{turn}").returncode == 6, "it is refused")
         if kind == "certificate":
-            sealed = self.tls(self.port)
-            self.assertIn((("commonName", f"relay{turn + 1}"),), sealed.getpeercert()["subject"])
-            sealed.unwrap()
+            wait_until(lambda: self.shown() == ((("commonName", f"relay{turn + 1}"),),), "it is shown")
+
+    def shown(self):
+        sealed = self.tls(self.port)
+        subject = sealed.getpeercert()["subject"]
+        sealed.unwrap()
+        return subject
 
     def sizes(self, relay):
         """Of those that live through all generations: {pid: kilobytes}"""
