@@ -13,6 +13,7 @@
 #include "portseal/log.h"
 #include "portseal/net.h"
 #include "portseal/tls_stream.h"
+#include "problem.h"
 
 struct carriage {
 	struct carriages *all;
@@ -55,21 +56,6 @@ static const char *end_reason(enum bridge_end end)
 	};
 
 	return reasons[end];
-}
-
-static const char *connect_reason(enum connect_result result)
-{
-	static const char *const reasons[] = {
-		[CONNECT_OK] = "done",
-		[CONNECT_NO_NAME] = "target-name",
-		[CONNECT_REFUSED] = "target-refused",
-		[CONNECT_TIMEOUT] = "target-timeout",
-		[CONNECT_UNREACHABLE] = "target-unreachable",
-		[CONNECT_RESET] = "target-reset",
-		[CONNECT_FAILED] = "target-failed",
-	};
-
-	return reasons[result];
 }
 
 /* What a line of the end tells beside the reason. */
@@ -188,7 +174,7 @@ static void on_target(void *owner, enum connect_result result, int fd, const cha
 
 	carriage->connector = NULL;
 	if (result != CONNECT_OK) {
-		end_undelivered(carriage, connect_reason(result), cause->text, ALERT_INTERNAL_ERROR);
+		end_undelivered(carriage, problem_of_connect(result).reason, cause->text, ALERT_INTERNAL_ERROR);
 		return;
 	}
 	log_connected(carriage, peer);

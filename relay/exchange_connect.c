@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "portseal/connector.h"
 #include "portseal/h2_pipe.h"
 #include "session.h"
 
@@ -12,25 +13,6 @@ struct tunnel {
 	struct connector *connector; /* NULL once it is there */
 	struct h2_pipe *pipe;
 };
-
-struct problem exchange_target_problem(enum connect_result result)
-{
-	static const struct problem problems[] = {
-		[CONNECT_OK] = { .status = 200, .reason = "done" },
-		[CONNECT_NO_NAME] = { .status = 502, .reason = "target-name", .detail = "the application's name is not known" },
-		[CONNECT_REFUSED] = { .status = 502, .reason = "target-refused", .detail = "the application does not listen" },
-		[CONNECT_TIMEOUT] = { .status = 504, .reason = "target-timeout", .detail = "the application does not answer" },
-		[CONNECT_UNREACHABLE] = { .status = 502,
-		                          .reason = "target-unreachable",
-		                          .detail = "there is no way to the application" },
-		[CONNECT_RESET] = { .status = 502,
-		                    .reason = "target-reset",
-		                    .detail = "the application broke the connection off" },
-		[CONNECT_FAILED] = { .status = 502, .reason = "target-failed", .detail = "the application was not reached" },
-	};
-
-	return problems[result];
-}
 
 static const char *end_reason(enum h2_pipe_end end)
 {
@@ -86,7 +68,7 @@ static void on_target(void *owner, enum connect_result result, int fd, const cha
 {
 	struct exchange *exchange = owner;
 	struct tunnel *tunnel = exchange->work;
-	const struct problem problem = exchange_target_problem(result);
+	const struct problem problem = problem_of_connect(result);
 
 	tunnel->connector = NULL;
 	if (result != CONNECT_OK) {

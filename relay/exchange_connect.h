@@ -6,11 +6,7 @@
 #define PORTSEAL_RELAY_EXCHANGE_CONNECT_H
 
 #include "exchange.h"
-#include "portseal/connector.h"
 
 extern const struct exchange_kind exchange_connect;
-
-/* The status and word for a target that was not reached. */
-struct problem exchange_target_problem(enum connect_result result);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "portseal/buf.h"
 #include "portseal/net.h"
+#include "problem.h"
 
 #define SETTLE_MAX_MS 32 /* between two looks whether all was acknowledged */
 
@@ -42,21 +43,6 @@ struct message_target {
 	const char *reason; /* of the failure that is to be told */
 	char *detail;
 };
-
-static const char *connect_reason(enum connect_result result)
-{
-	static const char *const reasons[] = {
-		[CONNECT_OK] = "",
-		[CONNECT_NO_NAME] = "target-name",
-		[CONNECT_REFUSED] = "target-refused",
-		[CONNECT_TIMEOUT] = "target-timeout",
-		[CONNECT_UNREACHABLE] = "target-unreachable",
-		[CONNECT_RESET] = "target-reset",
-		[CONNECT_FAILED] = "target-failed",
-	};
-
-	return reasons[result];
-}
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -232,7 +218,7 @@ static void on_connected(void *owner, enum connect_result result, int fd, const 
 	(void)peer;
 	target->connector = NULL;
 	if (result != CONNECT_OK) {
-		fail(target, connect_reason(result), cause->text);
+		fail(target, problem_of_connect(result).reason, cause->text);
 		return;
 	}
 	target->fd = fd;

@@ -77,3 +77,22 @@ unsigned problem_status(enum refusal refusal)
 		return 403;
 	}
 }
+
+struct problem problem_of_connect(enum connect_result result)
+{
+	static const struct problem problems[] = {
+		[CONNECT_OK] = { .status = 200, .reason = "done" },
+		[CONNECT_NO_NAME] = { .status = 502, .reason = "target-name", .detail = "the application's name is not known" },
+		[CONNECT_REFUSED] = { .status = 502, .reason = "target-refused", .detail = "the application does not listen" },
+		[CONNECT_TIMEOUT] = { .status = 504, .reason = "target-timeout", .detail = "the application does not answer" },
+		[CONNECT_UNREACHABLE] = { .status = 502,
+		                          .reason = "target-unreachable",
+		                          .detail = "there is no way to the application" },
+		[CONNECT_RESET] = { .status = 502,
+		                    .reason = "target-reset",
+		                    .detail = "the application broke the connection off" },
+		[CONNECT_FAILED] = { .status = 502, .reason = "target-failed", .detail = "the application was not reached" },
+	};
+
+	return problems[result];
+}

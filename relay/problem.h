@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "portseal/connector.h"
 #include "portseal/err.h"
 #include "portseal/h2.h"
 #include "portseal/refusal.h"
@@ -26,5 +27,9 @@ enum ps_err problem_answer(struct h2_stream *stream, const struct problem *probl
 
 /* The status that tells a client of a refusal: 403, 404, 503. */
 unsigned problem_status(enum refusal refusal);
+
+/* What a client is told of a target that was not reached; its reason is the log's, for every kind of request. CONNECT_OK:
+ * "done". */
+struct problem problem_of_connect(enum connect_result result);
 
 #endif
