@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "portseal/file.h"
 #include "portseal/text.h"
 
 #define SECOND ((uint64_t)1000)
@@ -339,4 +340,17 @@ void config_cap_steps(struct sender_config *config)
 		config->timeouts.connect_ms = most_ms;
 	if (config->timeouts.handshake_ms > most_ms)
 		config->timeouts.handshake_ms = most_ms;
+}
+
+uint64_t config_fingerprint(const struct sender_config *config)
+{
+	uint64_t sum = FILE_FINGERPRINT;
+
+	if (config->reload != RELOAD_ON_CHANGE)
+		return 0;
+	sum = file_fingerprint(sum, config->path);
+	sum = file_fingerprint(sum, config->tls.certificate);
+	sum = file_fingerprint(sum, config->tls.key);
+	sum = file_fingerprint(sum, config->tls.relay_ca);
+	return sum == 0 ? 1 : sum;
 }

@@ -105,6 +105,9 @@ enum ps_err config_load(const struct config_options *options, bool needs_tunnels
                         struct ps_cause *cause) PS_MUST_CHECK;
 void config_free(struct sender_config *config);
 
+/* Of every file that it was loaded from, as it is now; 0: only a signal shall reload it. */
+uint64_t config_fingerprint(const struct sender_config *config);
+
 /* --timeout bounds every step, the file's timeouts the step that they name. */
 void config_cap_steps(struct sender_config *config);
 

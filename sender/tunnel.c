@@ -10,7 +10,6 @@
 #include "outcome.h"
 #include "portseal/aead.h"
 #include "portseal/args.h"
-#include "portseal/file.h"
 #include "portseal/handshake.h"
 #include "portseal/log.h"
 #include "portseal/net.h"
@@ -92,16 +91,7 @@ static void on_abandon(void *next)
 
 static uint64_t on_fingerprint(void *daemon)
 {
-	const struct sender_config *config = ((const struct generation *)daemon)->config;
-	uint64_t sum = FILE_FINGERPRINT;
-
-	if (config->reload != RELOAD_ON_CHANGE)
-		return 0;
-	sum = file_fingerprint(sum, config->path);
-	sum = file_fingerprint(sum, config->tls.certificate);
-	sum = file_fingerprint(sum, config->tls.key);
-	sum = file_fingerprint(sum, config->tls.relay_ca);
-	return sum == 0 ? 1 : sum;
+	return config_fingerprint(((const struct generation *)daemon)->config);
 }
 
 static enum ps_err brief_worker(void *daemon, uint32_t number, int control)

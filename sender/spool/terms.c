@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "portseal/file.h"
 #include "spool/command.h"
 
 static enum ps_err new_terms(struct sender_config *config, struct terms **terms, struct ps_cause *cause)
@@ -56,14 +55,5 @@ void terms_free(struct terms *terms)
 
 uint64_t terms_fingerprint(const struct terms *terms)
 {
-	const struct sender_config *config = terms->config;
-	uint64_t sum = FILE_FINGERPRINT;
-
-	if (config->reload != RELOAD_ON_CHANGE)
-		return 0;
-	sum = file_fingerprint(sum, config->path);
-	sum = file_fingerprint(sum, config->tls.certificate);
-	sum = file_fingerprint(sum, config->tls.key);
-	sum = file_fingerprint(sum, config->tls.relay_ca);
-	return sum == 0 ? 1 : sum;
+	return config_fingerprint(terms->config);
 }
