@@ -37,6 +37,8 @@ enum ps_err address_parse_target(const char *string, struct address *address, st
 
 /* True for unix sockets, 127.0.0.0/8, ::1 and the name localhost: traffic to it stays on this host. */
 bool address_is_loopback(const struct address *address);
+/* The same of a socket's address. */
+bool address_is_loopback_at(const struct sockaddr *at);
 
 /* "192.0.2.7:51123", "[2001:db8::1]:443", "unix:/run/app" or "unix:" for an unnamed peer; v4-mapped IPv6 as IPv4.
  * A path is escaped: a peer chooses its own. */

@@ -38,13 +38,11 @@ enum ps_err net_connect(const struct sockaddr *to, socklen_t to_len, int *fd, st
 /* PS_E_AGAIN: woken too early, wait on. The cause begins with "connect: ", as the descriptor no longer knows to whom. */
 enum ps_err net_connect_result(int fd, struct ps_cause *cause) PS_MUST_CHECK;
 
-/* TCP_NODELAY, SO_KEEPALIVE (idle 60 s, 6 probes of 10 s) and TCP_USER_TIMEOUT 120 s; nothing on other sockets. */
-void net_tune(int fd);
-
-/* The same for a socket that is to be bound or connected to `at`. What stays on this machine (127.0.0.0/8, ::1) meets no
- * congestion: it goes by an algorithm that does not pace. BBR, where it is the default, would measure the path of a queue
- * in memory and wake by a timer for each share of it. */
-void net_tune_for(int fd, const struct sockaddr *at);
+/* For a socket that is, or is to be, bound or connected to `at`: TCP_NODELAY, SO_KEEPALIVE (idle 60 s, 6 probes of 10 s) and
+ * TCP_USER_TIMEOUT 120 s; nothing on other sockets. What stays on this machine (127.0.0.0/8, ::1) meets no congestion: it
+ * goes by an algorithm that does not pace. BBR, where it is the default, would measure the path of a queue in memory and
+ * wake by a timer for each share of it. */
+void net_tune(int fd, const struct sockaddr *at);
 
 /* Acknowledges what came without waiting for something to say. TRAP: a client that leaves Nagle's algorithm on holds its
  * first bytes back until its last flight of the handshake is acknowledged; TLS 1.3 without tickets has nothing to answer

@@ -161,16 +161,27 @@ enum ps_err address_parse_target(const char *string, struct address *address, st
 	return PS_OK;
 }
 
+bool address_is_loopback_at(const struct sockaddr *at)
+{
+	if (at->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)at)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	if (at->sa_family != AF_INET6)
+		return at->sa_family == AF_UNIX;
+	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)at)->sin6_addr;
+	return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
 bool address_is_loopback(const struct address *address)
 {
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+
 	if (address->kind == ADDRESS_UNIX)
 		return true;
-	struct in_addr v4;
-	if (inet_pton(AF_INET, address->host, &v4) == 1)
-		return ntohl(v4.s_addr) >> 24 == 127;
-	struct in6_addr v6;
-	if (inet_pton(AF_INET6, address->host, &v6) == 1)
-		return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+	if (inet_pton(AF_INET, address->host, &v4.sin_addr) == 1)
+		return address_is_loopback_at((const struct sockaddr *)&v4);
+	if (inet_pton(AF_INET6, address->host, &v6.sin6_addr) == 1)
+		return address_is_loopback_at((const struct sockaddr *)&v6);
 	return strcasecmp(address->host, "localhost") == 0;
 }
 

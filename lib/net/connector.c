@@ -121,7 +121,7 @@ static void hand_over(struct connector *connector)
 	watch_stop(&connector->watch);
 	connector->fd = -1;
 	address_text(to, len, peer);
-	net_tune_for(fd, to);
+	net_tune(fd, to);
 	finish(connector, CONNECT_OK, fd, peer);
 }
 

@@ -28,9 +28,9 @@ static void set_option(int fd, int level, int name, int value)
 	(void)setsockopt(fd, level, name, &value, sizeof(value)); /* a comfort: the connection works without */
 }
 
-static void tune(int fd, int domain)
+void net_tune(int fd, const struct sockaddr *at)
 {
-	if (domain != AF_INET && domain != AF_INET6)
+	if (at->sa_family != AF_INET && at->sa_family != AF_INET6)
 		return;
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -38,28 +38,8 @@ static void tune(int fd, int domain)
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000);
-}
-
-void net_tune(int fd)
-{
-	int domain = 0;
-	socklen_t len = sizeof(domain);
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0)
-		tune(fd, domain);
-}
-
-static bool is_loopback(const struct sockaddr *at)
-{
-	if (at->sa_family == AF_INET)
-		return (ntohl(((const struct sockaddr_in *)at)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
-	return at->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)at)->sin6_addr);
-}
-
-void net_tune_for(int fd, const struct sockaddr *at)
-{
-	tune(fd, at->sa_family);
-	if (is_loopback(at))
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, UNPACED, strlen(UNPACED)); /* as above */
+	if (address_is_loopback_at(at))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, UNPACED, strlen(UNPACED)); /* as set_option */
 }
 
 void net_ack_now(int fd)
@@ -121,7 +101,7 @@ static int listen_tcp(const struct sockaddr *at, socklen_t len, enum v6_scope sc
 	const int only = scope == V6_ONLY;
 	if (at->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) != 0)
 		return give_up(fd);
-	net_tune_for(fd, at);
+	net_tune(fd, at);
 	if (bind(fd, at, len) != 0 || listen(fd, BACKLOG) != 0)
 		return give_up(fd);
 	return fd;
@@ -352,7 +332,7 @@ enum ps_err net_connect(const struct sockaddr *to, socklen_t to_len, int *fd, st
 		address_text(to, to_len, text);
 		return ps_cause_errno(cause, category(number), number, "connect %s", text);
 	}
-	net_tune_for(made, to);
+	net_tune(made, to);
 	/* EINTR leaves the attempt under way, as EINPROGRESS does (connect(2)). */
 	if (connect(made, to, to_len) != 0 && errno != EINPROGRESS && errno != EINTR) {
 		const int number = errno;

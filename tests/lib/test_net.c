@@ -187,11 +187,11 @@ static void test_only_what_stays_on_the_machine_goes_unpaced(void **state)
 	close(listening);
 
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201) }; /* RFC 5737 */
-	net_tune_for(fresh, (const struct sockaddr *)&to);
+	net_tune(fresh, (const struct sockaddr *)&to);
 	algorithm_of(fresh, name);
 	assert_string_equal(name, chosen);
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0x010000);
-	net_tune_for(fresh, (const struct sockaddr *)&to);
+	net_tune(fresh, (const struct sockaddr *)&to);
 	assert_unpaced(fresh);
 	close(fresh);
 }

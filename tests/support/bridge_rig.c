@@ -39,8 +39,8 @@ static void tcp_pair(int fds[2])
 	assert_int_equal(connect(fds[0], (struct sockaddr *)&address, len), 0);
 	fds[1] = accept(listener, NULL, NULL);
 	assert_true(fds[1] >= 0);
-	net_tune(fds[0]);
-	net_tune(fds[1]);
+	net_tune(fds[0], (struct sockaddr *)&address);
+	net_tune(fds[1], (struct sockaddr *)&address);
 	(void)close(listener);
 }
 
